@@ -1,0 +1,7 @@
+"""What the engine hands back: arrays with their statistics, tables and files."""
+
+from negkernel.results.gradients import Gradients
+from negkernel.results.interventions import Interventions
+from negkernel.results.sweep import Sweep
+
+__all__ = ["Gradients", "Interventions", "Sweep"]

@@ -1,0 +1,129 @@
+"""What every result shares: who was asked what, checked shapes, and a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from negkernel.results import storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """Prompts, targets and model of a result, and how it is written to a file.
+
+    Results hold CPU numpy arrays in float32, or float64 for a float64 model. Where several targets
+    were asked for each prompt, an axis ``K`` follows ``P`` in every array that depends on the
+    target.
+
+    Attributes
+    ----------
+    prompts : list of str
+        The ``P`` prompts as text.
+    targets : list of str, or list of lists of str
+        One target for each prompt, or ``K`` of them.
+    prompt_tokens : list of lists of int
+        Token ids the model saw, special tokens included.
+    target_ids : ndarray of int64 [P] or [P, K]
+        Token id of each target.
+    model, dtype, task : str
+        Name of the model, precision of its weights, and ``"causal"`` or ``"masked"``.
+    """
+
+    prompts: list[str]
+    targets: list[str] | list[list[str]]
+    prompt_tokens: list[list[int]]
+    target_ids: np.ndarray
+    model: str
+    dtype: str
+    task: str
+
+    def __post_init__(self) -> None:
+        sizes = {"P": len(self.prompts)}
+        if len(self.targets) != sizes["P"] or len(self.prompt_tokens) != sizes["P"]:
+            raise ValueError(
+                f"{sizes['P']} prompts need as many targets and prompt_tokens, got "
+                f"{len(self.targets)} and {len(self.prompt_tokens)}"
+            )
+        for name, axes in {"target_ids": "PK", **self._axes()}.items():
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} must be a numpy array, got {type(array).__name__}")
+            if array.dtype.kind == "f" and array.dtype not in (np.float32, np.float64):
+                raise ValueError(f"{name} must be float32 or float64, got {array.dtype}")
+            if not self._has_target_axis:
+                axes = axes.replace("K", "")
+            expected = tuple(
+                int(axis) if axis.isdigit() else sizes.get(axis, size)
+                for axis, size in zip(axes, array.shape, strict=False)
+            )
+            if len(axes) != array.ndim or expected != array.shape:
+                raise ValueError(
+                    f"{name} has shape {list(array.shape)}, expected [{', '.join(axes)}] with "
+                    + ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
+                )
+            sizes.update(zip(axes, array.shape, strict=True))
+
+    def _axes(self) -> Mapping[str, str]:
+        """Name the axes of each array: a letter for a size, a digit for a fixed one."""
+        return {}
+
+    @property
+    def _has_target_axis(self) -> bool:
+        return self.target_ids.ndim == 2
+
+    def _with_target_axis(self, array: np.ndarray) -> np.ndarray:
+        """Return `array` as [P, K, ...], with K = 1 where it has no target axis."""
+        return array if self._has_target_axis else array[:, None]
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one safetensors file at exactly `path`.
+
+        The file appears whole or not at all; an existing one stays as it was until then.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to write. The suffix is yours to choose.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder does not exist.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {name: v for name, v in values.items() if isinstance(v, np.ndarray)}
+        described = {name: v for name, v in values.items() if name not in tensors}
+        storage.write(Path(path), type(self).__name__, tensors, described)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is truncated or altered, holds another kind of result, or comes from a
+            newer version of negkernel.
+        """
+        tensors, described = storage.read(Path(path), cls.__name__)
+        known = [field.name for field in fields(cls)]
+        storage.report_unknown(Path(path), {*tensors, *described} - set(known))
+        values = {**described, **tensors}
+        missing = [name for name in known if name not in values]
+        if missing:
+            raise ValueError(f"{path} lacks {', '.join(missing)} and cannot be read as a result")
+        return cls(**{name: values[name] for name in known})

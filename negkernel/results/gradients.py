@@ -1,0 +1,131 @@
+"""Gradients of the target's probability with respect to every feed-forward neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from negkernel.results.base import Result
+from negkernel.results.frames import long_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Gradients(Result):
+    """Computational gradient (CG) of all neurons at the probed position, and NeurGrad from it.
+
+    Arrays that depend on the target have an axis ``K`` after ``P`` when several targets were asked
+    for each prompt. The fields of `Result` (prompts, targets, model) come on top of these.
+
+    Attributes
+    ----------
+    prob : ndarray [P] or [P, K]
+        ``p(target)``.
+    cg : ndarray [P, L, I] or [P, K, L, I]
+        ``d p(target) / d activation``.
+    activation : ndarray [P, L, I]
+        Activation of each neuron at the probed position.
+    site : str
+        Which tensor the neuron is.
+    """
+
+    prob: np.ndarray
+    cg: np.ndarray
+    activation: np.ndarray
+    site: str
+
+    def _axes(self) -> Mapping[str, str]:
+        return {"prob": "PK", "cg": "PKLI", "activation": "PLI"}
+
+    def neurgrad(self, threshold: float = 0.0) -> np.ndarray:
+        """Gradient along the magnitude axis: CG with the sign of the activation.
+
+        Parameters
+        ----------
+        threshold : float
+            Activations above it count as positive, all others as negative: with the default a
+            neuron at exactly 0 has ``-cg``, as in the code published with the paper.
+
+        Returns
+        -------
+        ndarray [P, L, I] or [P, K, L, I]
+            Estimate of the neuron empirical gradient on the ``magnitude`` axis.
+        """
+        activation = self.activation[:, None] if self._has_target_axis else self.activation
+        return np.where(activation > threshold, self.cg, -self.cg)
+
+    def top(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Neurons with the largest ``|NeurGrad|``, largest first.
+
+        Parameters
+        ----------
+        n : int
+            How many for each prompt and target. Ties go to the lower layer, then the lower index.
+
+        Returns
+        -------
+        neurons : ndarray of int64 [P, n, 2] or [P, K, n, 2]
+            (layer, index), as `Engine.sweep` takes them.
+        scores : ndarray [P, n] or [P, K, n]
+            Their NeurGrad, with its sign.
+
+        Raises
+        ------
+        ValueError
+            If `n` is not between 1 and the number of neurons.
+        """
+        L, I = self.cg.shape[-2:]  # noqa: E741
+        if not 1 <= n <= L * I:
+            raise ValueError(f"top({n}) of {L * I} neurons: n must be between 1 and {L * I}")
+        scores = self.neurgrad().reshape(*self.cg.shape[:-2], L * I)
+        best = np.argsort(-np.abs(scores), axis=-1, kind="stable")[..., :n]
+        neurons = np.stack(np.divmod(best, I), axis=-1).astype(np.int64)
+        return neurons, np.take_along_axis(scores, best, axis=-1)
+
+    def to_frame(self, top: int | None = None) -> pd.DataFrame:
+        """Table with one row for each prompt, target and neuron.
+
+        Parameters
+        ----------
+        top : int, optional
+            Only this many neurons for each prompt and target, ordered as by `top`; all of them by
+            default.
+
+        Returns
+        -------
+        DataFrame
+            ``prompt_index``, ``prompt``, ``target``, ``layer``, ``neuron``, ``activation``,
+            ``base_prob``, ``cg`` and ``neurgrad`` (both probability per unit of activation).
+        """
+        P, L, I = self.activation.shape  # noqa: E741
+        if top is None:
+            layer, neuron = np.indices((L, I)).reshape(2, 1, 1, L * I)
+        else:
+            layer, neuron = np.moveaxis(self._with_target_axis(self.top(top)[0]), -1, 0)
+        prompt, target = np.ogrid[:P, : self.target_ids[0].size]
+        cell = prompt[..., None], target[..., None], layer, neuron
+        return long_frame(
+            self.prompts,
+            self.targets,
+            {
+                "layer": layer,
+                "neuron": neuron,
+                "activation": self.activation[cell[0], layer, neuron],
+                "base_prob": self._with_target_axis(self.prob)[..., None],
+                "cg": self._with_target_axis(self.cg)[cell],
+                "neurgrad": self._with_target_axis(self.neurgrad())[cell],
+            },
+        )
+
+    def __repr__(self) -> str:
+        P, L, I = self.activation.shape  # noqa: E741
+        targets = f"{self.target_ids.shape[1]} targets x " if self._has_target_axis else ""
+        return (
+            f"Gradients({P} prompts x {targets}{L} layers x {I} neurons, site={self.site!r}, "
+            f"model={self.model!r})"
+        )

@@ -1,0 +1,169 @@
+"""Results as files: one safetensors file each, written whole or not at all, checked when read.
+
+Arrays are the tensors; everything else is JSON in the metadata of the header:
+
+``format``
+    Always ``"negkernel-result"``.
+``version``
+    Raised when a reader of the previous version would misread the file. Tensors and fields may be
+    added without raising it: readers skip what they do not know and say so in the log.
+``kind``
+    Class of the result, such as ``"Sweep"``.
+``sha256``
+    Digest of the whole file, header and padding included, taken with 64 zeros in this place. It
+    keeps this meaning in every version.
+``fields``
+    JSON object of the fields that are not arrays.
+"""
+
+import hashlib
+import json
+import logging
+import operator
+import os
+import uuid
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+VERSION = 1
+FORMAT = "negkernel-result"
+
+_UNSIGNED = "0" * 64
+_LENGTH_BYTES = 8  # safetensors: a little-endian length, a JSON header of that length, the data
+
+logger = logging.getLogger(__name__)
+
+
+def write(
+    path: Path, kind: str, tensors: Mapping[str, np.ndarray], described: Mapping[str, Any]
+) -> None:
+    """Write one result to `path`, atomically.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write; an existing file is replaced once the new one is complete.
+    kind : str
+        Class of the result.
+    tensors : mapping of str to ndarray
+        The arrays.
+    described : mapping of str to object
+        Everything else, as far as JSON can say it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}; create it")
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "kind": kind,
+        "sha256": _UNSIGNED,
+        # Token ids may be numpy integers, which json does not know.
+        "fields": json.dumps(dict(described), default=operator.index),
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    content = safetensors.numpy.save(contiguous, metadata=metadata)
+    start = _find_digest(content, _UNSIGNED)
+    digest = hashlib.sha256(content).hexdigest().encode()
+    whole = memoryview(content)
+    _replace_file(path, [whole[:start], digest, whole[start + len(digest) :]])
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read the result that `write` put at `path`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : str
+        Class of result that is wanted.
+
+    Returns
+    -------
+    tensors : dict of str to ndarray
+    described : dict of str to object
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file was not written by `write`, is truncated or altered, holds another kind of
+        result, or comes from a newer version.
+    """
+    content = path.read_bytes()
+    metadata = _checked_metadata(path, content)
+    version = int(metadata["version"])
+    if version > VERSION:
+        raise ValueError(
+            f"{path} has format version {version}, this negkernel reads up to {VERSION}; "
+            "upgrade negkernel to read it"
+        )
+    if metadata["kind"] != kind:
+        found = metadata["kind"]
+        raise ValueError(f"{path} holds {found}, not {kind}; open it with {found}.load")
+    return safetensors.numpy.load(content), json.loads(metadata["fields"])
+
+
+def report_unknown(path: Path, names: Collection[str]) -> None:
+    """Log the names in a file that this version has no use for."""
+    if names:
+        logger.warning("%s: ignored unknown %s", path, ", ".join(sorted(names)))
+
+
+def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
+    """Return the metadata of a file after its digest has been found right.
+
+    The digest is compared before any library interprets the bytes: a damaged header can make a
+    parser fail in ways that it does not document.
+    """
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    try:
+        header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
+        metadata = header["__metadata__"]
+        signed = metadata["sha256"]
+        start = _find_digest(content, signed)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not a result of negkernel, or its beginning is damaged or cut off; "
+            "expected a file written by .save()"
+        ) from error
+    hasher = hashlib.sha256(memoryview(content)[:start])
+    hasher.update(_UNSIGNED.encode())
+    hasher.update(memoryview(content)[start + len(_UNSIGNED) :])
+    if hasher.hexdigest() != signed or metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} was truncated or altered after it was written (its checksum does not match); "
+            "restore it from a copy or compute it again"
+        )
+    return metadata
+
+
+def _find_digest(content: bytes, digest: str) -> int:
+    """Return where the digest stands in a file; ValueError if it is not there."""
+    key = b'"sha256":"'
+    return content.index(key + digest.encode() + b'"') + len(key)
+
+
+def _replace_file(path: Path, parts: Collection[bytes | memoryview]) -> None:
+    """Put `parts` at `path` so that a reader sees the old file or the new one, never a piece."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("xb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
