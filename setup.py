@@ -23,6 +23,7 @@ class CMakeBuild(build_ext):
     """Let CMake build the extension and install it where setuptools expects it."""
 
     def build_extension(self, ext: Extension) -> None:
+        """Configure, build and install; a failure is a CompileError, hence a warning."""
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         build_dir = Path(self.build_temp).resolve() / "cmake"
         build_dir.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,6 @@ class CMakeBuild(build_ext):
                 ["cmake", "--install", str(build_dir), "--prefix", str(target.parent)], check=True
             )
         except (ImportError, OSError, subprocess.CalledProcessError) as error:
-            # The extension is optional: setuptools turns this error into a warning.
             raise CompileError(f"the CPU kernels of negkernel were not built: {error}") from error
 
 
