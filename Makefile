@@ -1,0 +1,62 @@
+# Every target does its own set-up: a virtual environment in .venv, pinned by constraints.txt.
+# PYTHON=/path/to/python chooses the interpreter (3.11 or newer).
+
+BIN := .venv/bin
+STAMP := .venv/.negkernel-installed
+LOG := .venv/install.log
+SANITIZED := build/sanitize
+CSRC := $(shell find csrc -type f)
+
+# pip reads the pins from the environment, so that they also hold where it builds the package.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint sanitize clean
+
+demo: $(STAMP)
+	@$(BIN)/negkernel demo
+
+test: lint
+	@$(BIN)/pytest -ra
+
+lint: $(STAMP)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/clang-format --dry-run -Werror $(filter %.cpp %.h %.cu %.cuh,$(CSRC))
+	@$(BIN)/mypy --no-error-summary
+
+# An installation of its own, so that the everyday module stays as it is. The interpreter is not
+# built with the sanitizer, hence the preload; its own allocations at exit are not leaks of ours.
+sanitize: $(STAMP)
+	@rm -rf $(SANITIZED)
+	@NEGKERNEL_SANITIZE=1 $(BIN)/pip install --quiet --no-deps --target $(SANITIZED) .
+	@LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=$(SANITIZED) \
+	  $(BIN)/pytest -ra -p no:cacheprovider tests/ops
+
+clean:
+	rm -rf build dist *.egg-info negkernel/_C*.so $(STAMP)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# A candidate counts if it runs, is new enough and can make a virtual environment: a version
+# manager's shim may exist and refuse, and some distributions ship no ensurepip.
+define find_python
+for python in $(or $(PYTHON),python3 python3.12 python3.11); do \
+  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+  then echo "$$python"; exit 0; fi; \
+done; \
+echo "no Python >= 3.11 with venv among: $(or $(PYTHON),python3 python3.12 python3.11);" \
+  "install one or pass PYTHON=/path/to/python" >&2; exit 1
+endef
+
+.venv/bin/python:
+	@python=$$($(find_python)) && "$$python" -m venv --clear .venv
+
+$(STAMP): setup.py pyproject.toml constraints.txt CMakeLists.txt $(CSRC) | .venv/bin/python
+	@echo "Installing into .venv; the first time takes minutes." >&2
+	@{ $(BIN)/pip install -v "$$(grep '^torch==' constraints.txt)" && \
+	   $(BIN)/pip install -v -c constraints.txt -e '.[dev]'; } > $(LOG) 2>&1 \
+	  || { tail -n 60 $(LOG) >&2; echo "Installation failed; all of it is in $(LOG)." >&2; exit 1; }
+	@$(BIN)/python -c 'import torch, negkernel._C' 2> /dev/null \
+	  || echo "The CPU kernels were not built (see $(LOG)); PyTorch runs in their place." >&2
+	@touch $(STAMP)
