@@ -1,0 +1,1 @@
+"""The comparer and the timers that tests and benches share."""
