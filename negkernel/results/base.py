@@ -1,5 +1,6 @@
 """What every result shares: who was asked what, checked shapes, and a file."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Self
 import numpy as np
 
 from negkernel.results import storage
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,10 +123,11 @@ class Result:
             newer version of negkernel.
         """
         tensors, described = storage.read(Path(path), cls.__name__)
-        known = [field.name for field in fields(cls)]
-        storage.report_unknown(Path(path), {*tensors, *described} - set(known))
         values = {**described, **tensors}
-        missing = [name for name in known if name not in values]
-        if missing:
-            raise ValueError(f"{path} lacks {', '.join(missing)} and cannot be read as a result")
-        return cls(**{name: values[name] for name in known})
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(values.keys() - known)
+        if unknown:
+            logger.warning(
+                "%s: ignored %s, which this version does not know", path, ", ".join(unknown)
+            )
+        return cls(**{name: value for name, value in values.items() if name in known})

@@ -18,7 +18,6 @@ Arrays are the tensors; everything else is JSON in the metadata of the header:
 
 import hashlib
 import json
-import logging
 import operator
 import os
 import uuid
@@ -34,8 +33,6 @@ FORMAT = "negkernel-result"
 
 _UNSIGNED = "0" * 64
 _LENGTH_BYTES = 8  # safetensors: a little-endian length, a JSON header of that length, the data
-
-logger = logging.getLogger(__name__)
 
 
 def write(
@@ -114,12 +111,6 @@ def read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return safetensors.numpy.load(content), json.loads(metadata["fields"])
 
 
-def report_unknown(path: Path, names: Collection[str]) -> None:
-    """Log the names in a file that this version has no use for."""
-    if names:
-        logger.warning("%s: ignored unknown %s", path, ", ".join(sorted(names)))
-
-
 def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
     """Return the metadata of a file after its digest has been found right.
 
@@ -130,9 +121,8 @@ def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
     try:
         header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
         metadata = header["__metadata__"]
-        signed = metadata["sha256"]
-        start = _find_digest(content, signed)
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        start = _find_digest(content, metadata["sha256"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a result of negkernel, or its beginning is damaged or cut off; "
             "expected a file written by .save()"
@@ -140,7 +130,7 @@ def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
     hasher = hashlib.sha256(memoryview(content)[:start])
     hasher.update(_UNSIGNED.encode())
     hasher.update(memoryview(content)[start + len(_UNSIGNED) :])
-    if hasher.hexdigest() != signed or metadata.get("format") != FORMAT:
+    if hasher.hexdigest() != metadata["sha256"] or metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} was truncated or altered after it was written (its checksum does not match); "
             "restore it from a copy or compute it again"

@@ -58,10 +58,10 @@ class Sweep(Result):
 
     def _axes(self) -> Mapping[str, str]:
         return {
+            "neurons": "PN2" if np.ndim(self.neurons) == 3 else "N2",
+            "shifts": "J",
             "base_logprob": "PK",
             "logprob_shift": "PKNJ",
-            "shifts": "J",
-            "neurons": "PN2" if np.ndim(self.neurons) == 3 else "N2",
             "activation": "PN",
             "error": "PKN",
         }
@@ -78,7 +78,9 @@ class Sweep(Result):
     def neg(self) -> np.ndarray:
         """Neuron empirical gradient: slope of the probability shift, through the origin.
 
-        A zero shift is left out.
+        A zero shift is left out, on the ``value`` axis too, where it is zero ablation. On the
+        ``magnitude`` axis the slope tends to NeurGrad as the range shrinks, on the ``signed`` axis
+        to the computational gradient.
 
         Returns
         -------
