@@ -1,0 +1,64 @@
+"""Scores and labels as users hand them over, checked once at the door."""
+
+from typing import Any
+
+import numpy as np
+from neurgrad.features.packed import OrderStore
+from numpy.typing import ArrayLike, NDArray
+
+
+def check_scores(X: ArrayLike | OrderStore) -> tuple[Any, tuple[int, int, int]]:
+    """Return X as a float array or a packed store, and its shape (Q, K, N).
+
+    That floats are finite is checked block by block where they are read.
+
+    Raises
+    ------
+    ValueError
+        Not real numbers, not three axes, or no prompt, fewer than two labels or no neuron.
+    """
+    store: Any = X
+    if hasattr(store, "blocks"):
+        shape: tuple[int, ...] = (store.n_prompts, store.n_labels, store.n_neurons)
+    else:
+        store = np.asarray(store)
+        shape = store.shape
+        if store.dtype.kind not in "fiub":
+            raise ValueError(f"X has dtype {store.dtype}; expected real scores")
+        if store.dtype.kind != "f":
+            store = store.astype(np.float64)
+    if len(shape) != 3 or 0 in shape or shape[1] < 2:
+        raise ValueError(
+            f"X has shape {shape}; expected [prompts, labels, neurons] with at least one prompt, "
+            "two labels and one neuron"
+        )
+    n_prompts, n_labels, n_neurons = shape
+    return store, (n_prompts, n_labels, n_neurons)
+
+
+def check_labels(y: ArrayLike, n_prompts: int, n_labels: int) -> NDArray[np.integer]:
+    """Return gold labels as an int array [Q].
+
+    Raises
+    ------
+    ValueError
+        Not one integer a prompt, or outside 0 to K - 1.
+    """
+    labels = np.asarray(y)
+    if labels.shape != (n_prompts,):
+        raise ValueError(
+            f"y has shape {labels.shape}; expected one label for each of the {n_prompts} prompts"
+        )
+    if labels.dtype.kind not in "iub":
+        raise ValueError(
+            f"y has dtype {labels.dtype}; expected label indices, integers from 0 to "
+            f"{n_labels - 1} in the order of X's second axis"
+        )
+    labels = labels.astype(np.intp)
+    wrong = labels[(labels < 0) | (labels >= n_labels)]
+    if len(wrong):
+        raise ValueError(
+            f"y holds the label {wrong[0]}, out of range for X with {n_labels} labels; "
+            f"expected indices from 0 to {n_labels - 1}"
+        )
+    return labels
