@@ -40,6 +40,7 @@ def weighted_sample(weights: Mapping[str, float], k: int, *key: object) -> list[
     names = [name for name in weights if weights[name] > 0]
     if len(names) < k:
         raise ValueError(
-            f"{k} different options are needed and only {len(names)} can be drawn: {sorted(names)}"
+            f"{k} different wrong options are needed and only {len(names)} can be drawn: "
+            f"{sorted(names)}; give more rows of this kind or ask for fewer options"
         )
     return sorted(names, key=lambda name: (-math.log(unit(*key, name)) / weights[name], name))[:k]

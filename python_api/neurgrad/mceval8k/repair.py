@@ -50,7 +50,8 @@ def mend(
     Raises
     ------
     ValueError
-        If a label is none of the task's classes.
+        If a label is none of the task's classes, a language none of its languages, or the number
+        of options is not that of the labels.
     """
     records = []
     for i, row in enumerate(rows):
@@ -66,6 +67,17 @@ def mend(
             raise ValueError(
                 f"task {task.name!r}, {origin}: {task.label_field} is {gold!r}; expected one of "
                 f"{list(task.classes)}"
+            )
+        if len(task.languages) > 1 and fields["lang"] not in task.languages:
+            raise ValueError(
+                f"task {task.name!r}, {origin}: lang is {fields['lang']!r}; expected one of "
+                f"{list(task.languages)}"
+            )
+        options = task.options(fields)
+        if options is not None and len(options) != len(task.labels):
+            raise ValueError(
+                f"task {task.name!r}, {origin}: got {len(options)} options; expected one for each "
+                f"of the labels {task.labels}"
             )
         records.append(Record(fields, task.classes.index(gold), fields.get("lang", "en"), origin))
     return records
