@@ -66,6 +66,9 @@ def test_act_ties_go_to_the_first_label_and_the_lowest_neuron():
     assert probe.scores_.tolist() == [[0.0, 0.5, -0.5, 0.5]]
     assert probe.neurons_.tolist() == [[1, 2]]
     assert probe.polarity_.tolist() == [[1, -1]]
+    everyone = ActProbe().fit(X, [0, 0, 1, 1])
+    assert everyone.neurons_.tolist() == [[1, 2, 3, 0]]
+    assert everyone.polarity_.tolist() == [[1, -1, 1, -1]]
     assert probe.predict([[0, 1, 1, 1], [0, 1, -1, 0], [0, 0, 0, 0]]).tolist() == [0, 1, 0]
 
 

@@ -1,6 +1,7 @@
 """PolarProbe and MagnProbe against their formulas written as loops."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -188,3 +189,22 @@ def test_malformed_scores_are_refused(kind):
         kind().fit(X, y)
     with pytest.raises(ValueError, match="expected real scores"):
         kind().fit(X.astype(complex), y)
+
+
+@pytest.mark.parametrize("kind", [PolarProbe, MagnProbe])
+def test_ranking_takes_the_same_scratch_for_more_prompts(kind, monkeypatch):
+    monkeypatch.setattr(packed, "BLOCK_BYTES", 1 << 16)
+
+    def scratch(Q):
+        rng = np.random.default_rng(16)
+        store = PackedScores.encode(rng.standard_normal((Q, 4, 512), np.float32))
+        y = rng.integers(0, 4, Q)
+        kind().fit(store, y)  # builds the code tables, which stay
+        tracemalloc.start()
+        kind().fit(store, y)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    few, many = scratch(100), scratch(1600)
+    assert many < 1.5 * few + 8 * 1600  # the gold labels themselves are 8 bytes a prompt
