@@ -208,3 +208,25 @@ def test_ranking_takes_the_same_scratch_for_more_prompts(kind, monkeypatch):
 
     few, many = scratch(100), scratch(1600)
     assert many < 1.5 * few + 8 * 1600  # the gold labels themselves are 8 bytes a prompt
+
+
+@pytest.mark.parametrize("kind", [PolarProbe, MagnProbe])
+def test_a_store_needs_only_its_sizes_and_its_blocks(kind):
+    class Shards:
+        def __init__(self, *shards):
+            self.shards = [PackedScores.encode(shard) for shard in shards]
+            self.n_prompts = sum(len(shard) for shard in shards)
+            _, self.n_labels, self.n_neurons = shards[0].shape
+
+        def blocks(self):
+            start = 0
+            for shard in self.shards:
+                yield slice(start, start + len(shard)), shard
+                start += len(shard)
+
+    X, y = scores_with_signal(30, 4, 20, seed=17)
+    shards = Shards(X[:7], X[7:8], X[8:])
+    probe, alone = kind(5).fit(shards, y), kind(5).fit(X, y)
+    np.testing.assert_array_equal(probe.scores_, alone.scores_)
+    np.testing.assert_array_equal(probe.predict(shards), alone.predict(X))
+    assert probe.accuracy_by_size(shards, y) == alone.accuracy_by_size(X, y)
