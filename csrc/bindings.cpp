@@ -1,5 +1,123 @@
+// Registers the kernels of every instruction set that the processor can run, one submodule each.
+// Tensors come as addresses (`tensor.data_ptr()`); negkernel/ops/<op>/cpp.py checks them first.
+
 #include <pybind11/pybind11.h>
 
-namespace py = pybind11;
+#include <cstdint>
+#include <stdexcept>
+#include <string>
 
-PYBIND11_MODULE(_C, m) { m.doc() = "CPU kernels of negkernel."; }
+#include "mlp/mlp_cpu.h"
+#include "norm/norm_cpu.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace negkernel;
+
+namespace {
+
+using Address = std::uintptr_t;
+
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+// The one check that the wrappers leave to the kernels' side: it reads data.
+const std::int64_t* prompts(Address address, std::int64_t R, std::int64_t P) {
+  const auto* row_prompt = at<const std::int64_t>(address);
+  for (std::int64_t row = 0; row < R; ++row) {
+    if (row_prompt[row] < 0 || row_prompt[row] >= P) {
+      throw py::index_error("row_prompt[" + std::to_string(row) + "] is " +
+                            std::to_string(row_prompt[row]) + ", expected at least 0 and below " +
+                            std::to_string(P));
+    }
+  }
+  return row_prompt;
+}
+
+Activation activation_from(const std::string& name) {
+  if (name == "silu") return Activation::silu;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "relu") return Activation::relu;
+  throw py::value_error("no kernel for activation " + name);
+}
+
+struct Kernels {
+  const char* isa;
+  void (*mlp)(const MlpArgs&);
+  void (*norm)(const NormArgs&);
+};
+
+void register_kernels(py::module_& parent, const Kernels& kernels) {
+  py::module_ m = parent.def_submodule(kernels.isa);
+  m.def(
+      "mlp",
+      [run = kernels.mlp](Address gate, Address up, Address dgate, Address dup, Address row_prompt,
+                          Address dh, std::int64_t P, std::int64_t R, std::int64_t I,
+                          const std::string& activation, int num_threads) {
+        const MlpArgs args{at<const float>(gate),
+                           at<const float>(up),
+                           at<const float>(dgate),
+                           at<const float>(dup),
+                           prompts(row_prompt, R, P),
+                           at<float>(dh),
+                           P,
+                           R,
+                           I,
+                           activation_from(activation),
+                           num_threads};
+        py::gil_scoped_release release;
+        run(args);
+      },
+      "gate"_a, "up"_a, "dgate"_a, "dup"_a, "row_prompt"_a, "dh"_a, py::kw_only(), "P"_a, "R"_a,
+      "I"_a, "activation"_a, "num_threads"_a, "Write dh [R, I]; gate and dgate may be 0.");
+  m.def(
+      "norm",
+      [run = kernels.norm](Address x, Address d, Address branch, Address weight, Address row_prompt,
+                           Address dn, std::int64_t P, std::int64_t R, std::int64_t heads,
+                           std::int64_t H, float eps, bool layer, int num_threads) {
+        const NormArgs args{at<const float>(x),
+                            at<float>(d),
+                            at<const float>(branch),
+                            at<const float>(weight),
+                            prompts(row_prompt, R, P),
+                            at<float>(dn),
+                            P,
+                            R,
+                            heads,
+                            H,
+                            eps,
+                            layer,
+                            num_threads};
+        py::gil_scoped_release release;
+        run(args);
+      },
+      "x"_a, "d"_a, "branch"_a, "weight"_a, "row_prompt"_a, "dn"_a, py::kw_only(), "P"_a, "R"_a,
+      "heads"_a, "H"_a, "eps"_a, "layer"_a, "num_threads"_a,
+      "Add branch to d in place and write dn [R, heads, H]; branch and weight may be 0.");
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() =
+      "CPU kernels of negkernel, one submodule per instruction set; `isas` names those usable";
+  py::list isas;
+  const auto offer = [&](const Kernels& kernels) {
+    register_kernels(m, kernels);
+    isas.append(kernels.isa);
+  };
+  offer({"portable", portable::mlp, portable::norm});
+#ifdef NEGKERNEL_X86
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    offer({"avx2", avx2::mlp, avx2::norm});
+  }
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+    offer({"avx512", avx512::mlp, avx512::norm});
+  }
+#endif
+  m.attr("isas") = py::tuple(isas);
+}

@@ -1,9 +1,35 @@
 """The five fused ops of the delta forward; each has a contract, a reference and its backends."""
 
+from types import ModuleType
+
+from negkernel.ops.attention import BACKENDS as ATTENTION
 from negkernel.ops.attention import attention
+from negkernel.ops.logprob import BACKENDS as LOGPROB
 from negkernel.ops.logprob import logprob
+from negkernel.ops.mlp import BACKENDS as MLP
 from negkernel.ops.mlp import mlp
+from negkernel.ops.norm import BACKENDS as NORM
 from negkernel.ops.norm import norm
+from negkernel.ops.shift import BACKENDS as SHIFT
 from negkernel.ops.shift import shift
 
-__all__ = ["attention", "logprob", "mlp", "norm", "shift"]
+__all__ = ["BACKENDS", "attention", "decisions", "logprob", "mlp", "norm", "shift"]
+
+BACKENDS: dict[str, dict[str, ModuleType]] = {
+    "shift": SHIFT,
+    "norm": NORM,
+    "attention": ATTENTION,
+    "mlp": MLP,
+    "logprob": LOGPROB,
+}
+
+
+def decisions() -> dict[str, dict[str, str | None]]:
+    """Return, per op and backend in order of preference, None if it can run here, else why not.
+
+    A backend that can run here may still refuse a call, for example one in float64.
+    """
+    return {
+        op: {name: backend.available() for name, backend in backends.items()}
+        for op, backends in BACKENDS.items()
+    }

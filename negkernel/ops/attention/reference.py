@@ -3,6 +3,11 @@
 import torch
 
 
+def available() -> str | None:
+    """Return None: plain torch runs everywhere."""
+    return None
+
+
 def supports(*args: object, **options: object) -> str | None:
     """Return None: the reference runs every call that meets the contract."""
     return None

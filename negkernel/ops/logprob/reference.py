@@ -5,6 +5,11 @@ import torch
 from negkernel.ops.logprob.tiles import Head, logit_tiles
 
 
+def available() -> str | None:
+    """Return None: plain torch runs everywhere."""
+    return None
+
+
 def supports(*args: object, **options: object) -> str | None:
     """Return None: the reference runs every call that meets the contract."""
     return None

@@ -4,9 +4,9 @@ import torch
 
 from negkernel.ops import dispatch
 from negkernel.ops.contract import check_floats, check_index, check_shape
-from negkernel.ops.mlp import reference
+from negkernel.ops.mlp import cpp, reference
 
-BACKENDS = {"reference": reference}
+BACKENDS = {"cpp": cpp, "reference": reference}
 ACTIVATIONS = tuple(reference.ACTIVATIONS)
 
 

@@ -12,6 +12,14 @@ Tensor = torch.Tensor
 NODES = (0.2386191860831969, 0.6612093864662645, 0.9324695142031521)
 WEIGHTS = (0.4679139345726910, 0.3607615730481386, 0.1713244923791704)
 
+# Constants of the tanh form of gelu.
+TWO_C, K = 2 * math.sqrt(2 / math.pi), 0.044715
+
+
+def available() -> str | None:
+    """Return None: plain torch runs everywhere."""
+    return None
+
 
 def supports(*args: object, **options: object) -> str | None:
     """Return None: the reference runs every call that meets the contract."""
@@ -78,11 +86,15 @@ def gelu_difference(a: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
 
 def gelu_tanh_difference(a: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     """Return gelu_tanh(a + step) - gelu_tanh(a), gelu_tanh(x) = x * sigmoid(2 c (x + k x^3))."""
-    c, k = math.sqrt(2 / math.pi), 0.044715
     b = a + step
-    inner_a, inner_b = 2 * c * (a + k * a**3), 2 * c * (b + k * b**3)
-    inner_step = 2 * c * step * (1 + k * (a.square() + a * b + b.square()))
+    inner_a, inner_b = gelu_tanh_inner(a), gelu_tanh_inner(b)
+    inner_step = TWO_C * step * (1 + K * (a.square() + a * b + b.square()))
     return step * torch.sigmoid(inner_b) + a * sigmoid_difference(inner_a, inner_b, inner_step)
+
+
+def gelu_tanh_inner(x: torch.Tensor) -> torch.Tensor:
+    """Return 2 c (x + k x^3), whose sigmoid multiplies x."""
+    return TWO_C * x * (1 + K * x.square())
 
 
 def relu_difference(a: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
@@ -97,8 +109,8 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
 
 
 def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
-    """Return the tanh approximation of gelu."""
-    return torch.nn.functional.gelu(x, approximate="tanh")
+    """Return the tanh approximation of gelu, as a sigmoid to keep the lower tail's digits."""
+    return x * torch.sigmoid(gelu_tanh_inner(x))
 
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
