@@ -1,4 +1,4 @@
-"""A task of one's own, made the way MCEval8K was made (paper, section 5.1 and appendix F)."""
+"""A task of one's own, made the way MCEval8K was made (paper, appendix F)."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -2,8 +2,8 @@
 
 Skill neurons found in one context are tried in another. A context varies the instruction (IT0 has
 the labels yes and no, IT1 to IT4 have lettered options), the number of demonstrations, or which
-demonstrations they are. The paper names these three ways without listing the twelve; the choice
-below is ours: five instructions, three other numbers of demonstrations, four other draws.
+demonstrations they are. Which twelve combinations to take is our choice: five instructions, three
+other numbers of demonstrations and four other draws.
 """
 
 from dataclasses import dataclass, replace

@@ -87,9 +87,7 @@ class YearOptions:
         for i, row, position in _placed(task, rows, self.k, seed):
             true = sorted(set(row[self.years]))
             if not true:
-                raise ValueError(
-                    f"row {i}: {self.years!r} is empty; expected the years that are right"
-                )
+                raise ValueError(f"row {i}: {self.years!r} is empty; expected the right years")
             false = [year for year in range(first, last + 1) if year not in true]
             before = min(first, true[0])
             false += range(before - 1, before - self.k + len(false), -1)

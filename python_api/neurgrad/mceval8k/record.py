@@ -31,6 +31,9 @@ class Record:
     lang: str = "en"
     origin: str = field(default="", compare=False)
 
+    def __hash__(self) -> int:
+        return hash(self.content)
+
     @cached_property
     def content(self) -> str:
         """All fields as one string: equal for equal records."""

@@ -2,7 +2,7 @@
 
 The published files leak: where one pool was cut in three, the held-out rows were taken from the
 start of the same shuffle as the train rows, so that in eight tasks the test set lies inside train.
-Here the unique records are cut again, 6:1:1 as in the paper (section 5.1), stratified by label and
+Here the unique records are cut again, 6:1:1 as the published sizes are, stratified by label and
 language. A record's main texts and its ids tie it to others, its options and target words do not:
 the four entity types are options of every record of ner.
 """

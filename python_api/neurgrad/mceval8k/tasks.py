@@ -1,4 +1,4 @@
-"""The 22 tasks of MCEval8K (paper, section 5.1 and table 7), one table."""
+"""The 22 tasks of MCEval8K (paper, table 7), one table."""
 
 import difflib
 
