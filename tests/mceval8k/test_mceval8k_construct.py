@@ -134,6 +134,7 @@ def test_classes_come_out_even_in_every_language_and_translations_stay_together(
         (plain("Text", "text"), listed("Options", "options")),
         ids=("saying",),
         languages=("en", "fr"),
+        instruction={"en": "Which is meant?", "fr": "Que veut-on dire ?"},
     )
     rows = [
         {"text": f"{lang} {i}", "saying": i, "lang": lang, "right": "x", "wrong": ["y"]}
@@ -146,6 +147,8 @@ def test_classes_come_out_even_in_every_language_and_translations_stay_together(
     assert set(Counter((r.lang, r.label) for r in records).values()) == {24}
     assert set(Counter((r.fields["saying"], r.label) for r in records).values()) == {2}
     assert not any(overlaps(data).values())
+    asked = {prompt.language: prompt.text for prompt in prompts(data).test}
+    assert asked["fr"].startswith("### Instruction: Que veut-on dire ?\n\n### Texte:fr ")
 
 
 def test_rows_with_labels_need_no_rule():

@@ -104,6 +104,13 @@ def test_blank_lines_inside_a_record_close_up(root: Path):
     assert "one\ntwo\nthree\n### Toxicity (yes or no):" in asked.text
 
 
+def test_null_text_is_not_shown(root: Path):
+    data = load("agnews", root=root)
+    data.test[0].fields["text"] = None
+    with pytest.raises(ValueError, match="'text' is null and cannot be shown"):
+        prompts(data)
+
+
 def test_shots_take_turns_over_the_labels(root: Path):
     data = load("agnews", root=root)
     labels = [record.label for record in prompts(data, shots=6).demonstrations["en"]]

@@ -35,11 +35,21 @@ def question(
         Words to use; the built-in ones by default.
     labels : sequence of str, [K], optional
         Letters of the options; the task's labels by default.
+
+    Raises
+    ------
+    ValueError
+        If a field that the question shows is null.
     """
     wording = wording or Wording()
     letters = labels or task.labels
     lines = []
     for part in task.question:
+        if null := [name for name in part.fields if record.fields[name] is None]:
+            raise ValueError(
+                f"task {task.name!r}, {record.origin}: {null[0]!r} is null and cannot be shown; "
+                "clean splits leave such records out"
+            )
         value = _value(part, record.fields, letters, wording, language)
         if task.spaced_chinese and language == "zh" and part.form == "plain":
             value = value.replace(" ", "")

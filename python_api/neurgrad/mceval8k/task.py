@@ -88,8 +88,9 @@ class Task:
         Folder name where it differs from `name`.
     spaced_chinese : bool
         Chinese text is tokenised by spaces, which prompts leave out.
-    instruction : str, optional
-        Instruction of a user's own task; the built-in tasks take theirs from `Wording`.
+    instruction : str or mapping, optional
+        Instruction of a user's own task, by language where it has several; the built-in tasks take
+        theirs from `Wording`.
     """
 
     name: str
@@ -106,7 +107,7 @@ class Task:
     paper: str = ""
     folder: str = ""
     spaced_chinese: bool = False
-    instruction: str = ""
+    instruction: str | Mapping[str, str] = ""
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:

@@ -45,12 +45,12 @@ class Wording:
     def instruction(self, task: Task, key: str) -> str:
         """Return the instruction of a task in a language, or for an instruction's name."""
         known = dict(self.instructions.get(task.name, {}))
-        if task.instruction:
-            known.setdefault("en", task.instruction)
+        own = task.instruction
+        known |= {"en": own} if isinstance(own, str) and own else dict(own or {})
         if key not in known:
             raise ValueError(
-                f"there is no instruction {key!r} for task {task.name!r} (there is: "
-                f"{sorted(known)}); give one in a wording file or as Task.instruction"
+                f"there is no instruction {key!r} for task {task.name!r}, only {sorted(known)}; "
+                "give it as Task.instruction"
             )
         return known[key]
 
