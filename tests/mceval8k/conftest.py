@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from neurgrad.mceval8k.source import ROOT_VARIABLE
 from neurgrad.mceval8k.task import LANGUAGES, Task
 from neurgrad.mceval8k.tasks import TASKS

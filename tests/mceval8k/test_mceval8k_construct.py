@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from neurgrad.mceval8k import (
     FrequencyOptions,
     GivenOptions,

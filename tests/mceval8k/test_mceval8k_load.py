@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
+
 from neurgrad import mceval8k
 from neurgrad.mceval8k import TASKS, find, load
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from neurgrad.mceval8k import (
     PAWS_CONTEXTS,
     PUBLISHED_TERMS,

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from neurgrad.mceval8k import TASKS, Dataset, Record, load, overlaps, report
 from neurgrad.mceval8k.record import id_keys, text_keys
 from neurgrad.mceval8k.resplit import resplit, tied

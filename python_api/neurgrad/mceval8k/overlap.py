@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+
 from neurgrad.mceval8k.load import Dataset, arrange
 from neurgrad.mceval8k.record import Record, id_keys, whole_text
 from neurgrad.mceval8k.repair import DROPPED, MENDED
