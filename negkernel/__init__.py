@@ -1,0 +1,35 @@
+"""negkernel: exact, batched activation shifts of feed-forward neurons in language models.
+
+``Engine`` is the front door; ``Sweep``, ``Gradients`` and ``Interventions`` are what it returns.
+Importing this package imports nothing heavy: the names below are loaded when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from negkernel.version import __version__
+
+if TYPE_CHECKING:
+    from negkernel.engine import Engine
+    from negkernel.neurons import Intervention
+    from negkernel.results import Gradients, Interventions, Sweep
+
+__all__ = ["Engine", "Gradients", "Intervention", "Interventions", "Sweep", "__version__"]
+
+_HOMES = {
+    "Engine": "negkernel.engine",
+    "Intervention": "negkernel.neurons",
+    "Gradients": "negkernel.results",
+    "Interventions": "negkernel.results",
+    "Sweep": "negkernel.results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'negkernel' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,71 @@
+"""Gradients through the model's own graph: the oracle, and the way for unknown architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from negkernel import hooks
+from negkernel.borrow import borrowed
+from negkernel.families.hook_sites import FeedForward
+from negkernel.full import last_logprob
+
+
+def gradients(
+    model: Any,
+    feed_forwards: Sequence[FeedForward],
+    tokens: Sequence[Sequence[int]],
+    targets: Tensor,
+    *,
+    site: str,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """One forward with a graph and K backwards per prompt.
+
+    The gradient is taken in a zero vector added to the neurons at the probed token, so neither
+    the parameters' ``requires_grad`` nor their ``grad`` are touched.
+
+    Parameters
+    ----------
+    targets : Tensor [P, K] int64
+
+    Yields
+    ------
+    logprob [K], activation [L, I], gradient [K, L, I]
+        For each prompt in turn.
+    """
+    sites = [one.site(site) for one in feed_forwards]
+    with borrowed(model) as rotary:
+        for ids, target in zip(tokens, targets, strict=True):
+            rotary.restore()
+            probes: dict[int, Tensor] = {}
+            seen: dict[int, Tensor] = {}
+            edits = {
+                layer: _probe(layer, len(ids) - 1, probes, seen) for layer in range(len(sites))
+            }
+            with torch.enable_grad(), hooks.edited(sites, edits):
+                logprob = last_logprob(model, torch.tensor([list(ids)]))[0]
+                chosen = logprob[target.to(logprob.device)]
+                wanted = [probes[layer] for layer in range(len(sites))]
+                rows = [torch.autograd.grad(one.exp(), wanted, retain_graph=True) for one in chosen]
+            state = logprob.dtype
+            yield (
+                chosen.detach().cpu(),
+                torch.stack([seen[layer].to(state).cpu() for layer in range(len(sites))]),
+                torch.stack([torch.stack([g.to(state).cpu() for g in row]) for row in rows]),
+            )
+
+
+def _probe(
+    layer: int, position: int, probes: dict[int, Tensor], seen: dict[int, Tensor]
+) -> hooks.Edit:
+    def edit(x: Tensor) -> Tensor:
+        probe = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device, requires_grad=True)
+        probes[layer], seen[layer] = probe, x[position].detach().clone()
+        out = x.clone()
+        out[position] = x[position] + probe
+        return out
+
+    return edit

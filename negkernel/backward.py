@@ -1,0 +1,143 @@
+"""The last-token VJP: gradients of p(target) in every neuron at the price of one forward.
+
+A causal LM's p(target) depends on the probed token's activations only through computations at
+that token; the prefix keys and values are constants. So K labels of P prompts need one prefill
+without a graph and P * K single-token vector-Jacobian products, carried here as the rows of one
+batch from the LM head down, reading what they need from the :class:`~negkernel.trace.Trace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from negkernel.families.activations import activate, activate_slope
+from negkernel.families.parts import Block, Decoder, Norm, Precision
+from negkernel.trace import LayerTrace, Trace
+from negkernel.vjp import attention_vjp, norm_vjp
+
+
+@torch.no_grad()
+def gradients(
+    decoder: Decoder, trace: Trace, targets: Tensor, *, site: str, precision: Precision
+) -> Iterator[tuple[int, Tensor]]:
+    """Gradients of p(target) with respect to each layer's neurons, from the last layer down.
+
+    Parameters
+    ----------
+    targets : Tensor [P, K] int64
+    site : str
+        A resolved site.
+
+    Yields
+    ------
+    layer, gradient [P, K, I]
+        ``dp(target) / da`` in the state dtype.
+    """
+    P, K = targets.shape
+    prompt = torch.arange(P).repeat_interleave(K)
+    g = _from_logits(decoder, trace, targets, precision)
+    for index in reversed(range(decoder.n_layers)):
+        block, base = decoder.blocks[index], trace.layers[index]
+        g, prompt = g.to(block.device), prompt.to(block.device)
+        neurons, g_mlp_in = _mlp(block, base, g, prompt, site, precision)
+        yield index, neurons.view(P, K, -1)
+        if index:
+            g = _below(block, base, trace, index, g, g_mlp_in, prompt, precision)
+
+
+def _from_logits(decoder: Decoder, trace: Trace, targets: Tensor, precision: Precision) -> Tensor:
+    """Gradient of p(target) in the residual stream before the final norm: [P * K, H].
+
+    dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p.
+    """
+    P, K = targets.shape
+    targets = targets.to(trace.logprob.device)
+    p = trace.logprob.exp()
+    p_target = p.gather(1, targets)
+    head = decoder.head.weight
+    prompt = torch.arange(P, device=p.device).repeat_interleave(K)
+    if decoder.softcap is None:
+        mean = precision.matmul(p, head.t())
+        picked = head[targets.reshape(-1)].to(precision.state)
+    else:  # d softcap(z)/dz = 1 - (logit / cap)^2
+        slope = 1 - (trace.logits / decoder.softcap).square()
+        mean = precision.matmul(p * slope, head.t())
+        picked = head[targets.reshape(-1)].to(precision.state)
+        picked = picked * slope.gather(1, targets).reshape(-1, 1)
+    g = (picked - mean[prompt]) * (p_target.reshape(-1, 1) * decoder.logit_scale)
+    return _through(decoder.final_norm, trace.x_final, g, prompt, precision)
+
+
+def _mlp(
+    block: Block, base: LayerTrace, g: Tensor, prompt: Tensor, site: str, precision: Precision
+) -> tuple[Tensor, Tensor]:
+    """Gradients in the layer's neurons [R, I], and in the MLP's input before its norm [R, H]."""
+    spec = block.mlp
+    g = g if block.residual_scale == 1.0 else g * block.residual_scale
+    g = _through(block.mlp_out, base.mlp_out, g, prompt, precision)
+    g_hidden = spec.down.transpose(g, precision)
+    if base.gate is None or spec.gate is None:
+        slope = activate_slope(base.up, spec.activation)[prompt]
+        g_up = g_hidden * slope
+        g_in = spec.up.transpose(g_up, precision)
+        neurons = {"post": g_hidden, "pre": g_up}
+    else:
+        g_up = g_hidden * activate(base.gate, spec.activation)[prompt]
+        g_gate = g_hidden * (base.up * activate_slope(base.gate, spec.activation))[prompt]
+        g_in = spec.up.transpose(g_up, precision) + spec.gate.transpose(g_gate, precision)
+        neurons = {"post": g_hidden, "up": g_up, "gate": g_gate}
+    x = base.x_in if block.parallel else base.x_mid
+    return neurons[site], _through(block.mlp_in, x, g_in, prompt, precision)
+
+
+def _below(
+    block: Block,
+    base: LayerTrace,
+    trace: Trace,
+    index: int,
+    g: Tensor,
+    g_mlp_in: Tensor,
+    prompt: Tensor,
+    precision: Precision,
+) -> Tensor:
+    """Gradient in the layer's input, given those in its output and in the MLP's input."""
+    spec = block.attention
+    g_mid = g if block.parallel else g + g_mlp_in
+    g_out = g_mid if block.residual_scale == 1.0 else g_mid * block.residual_scale
+    g_out = _through(block.attention_out, base.attention_out, g_out, prompt, precision)
+    g_heads = spec.output.transpose(g_out, precision).view(len(g), spec.n_heads, -1)
+    keys, values, start = trace.prefix(index, spec.window, 0, trace.n_prompts)
+    g_query, g_key, g_value = attention_vjp(
+        base.query,
+        base.key_self,
+        base.value_self,
+        keys,
+        values,
+        start,
+        g_heads,
+        prompt,
+        scale=spec.scale,
+        softcap=spec.softcap,
+    )
+    self_scale = trace.self_scale(precision.state)
+    if self_scale is not None:
+        g_key = g_key * self_scale.to(g_key.device)[prompt]
+    g_query = _through(spec.query_norm, base.query_raw, g_query, prompt, precision)
+    g_key = _through(spec.key_norm, base.key_raw, g_key, prompt, precision)
+    g_in = spec.query.transpose(g_query.flatten(1), precision)
+    g_in += spec.key.transpose(g_key.flatten(1), precision)
+    g_in += spec.value.transpose(g_value.flatten(1), precision)
+    g_in = _through(block.attention_in, base.x_in, g_in, prompt, precision)
+    return g_mid + g_in + g_mlp_in if block.parallel else g_mid + g_in
+
+
+def _through(
+    spec: Norm | None, x: Tensor | None, g: Tensor, prompt: Tensor, precision: Precision
+) -> Tensor:
+    """Take gradients back through a norm; unchanged where there is none."""
+    if spec is None or x is None:
+        return g
+    return norm_vjp(x, g, prompt, weight=spec.gain(precision), eps=spec.eps, kind=spec.kind)

@@ -1,0 +1,239 @@
+"""One decoder layer of the delta forward: differences through attention and MLP, and new rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from negkernel.families.activations import activate
+from negkernel.families.parts import MLP, Block, Norm, Precision
+from negkernel.ops.attention import attention
+from negkernel.ops.mlp import mlp
+from negkernel.ops.norm import norm
+from negkernel.ops.shift import shift
+from negkernel.sites import shift_amount
+from negkernel.trace import LayerTrace
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Neurons to shift in one layer [E]: ``row`` is a position among the rows at hand."""
+
+    row: Tensor
+    neuron: Tensor
+    amount: Tensor
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass
+class Stream:
+    """Rows under way, sorted by prompt.
+
+    Attributes
+    ----------
+    row : Tensor [r] int64, on the CPU
+        Which row of the batch each one is.
+    prompt : Tensor [r] int64
+        Its prompt, as an index into the base tensors at hand.
+    d : Tensor [r, H]
+        Difference of the residual stream.
+    pending : Tensor [r, H] or None
+        A branch's output not yet added to ``d``; the next norm adds it on its way.
+    """
+
+    row: Tensor
+    prompt: Tensor
+    d: Tensor
+    pending: Tensor | None = None
+
+    def settle(self) -> Tensor:
+        """Add the pending branch and return ``d``."""
+        if self.pending is not None:
+            self.d += self.pending
+            self.pending = None
+        return self.d
+
+    def join(self, other: Stream) -> Stream:
+        """Merge ``other`` in, keeping rows sorted by prompt."""
+        row, prompt = torch.cat([self.row, other.row]), torch.cat([self.prompt, other.prompt])
+        d = torch.cat([self.settle(), other.settle()])
+        order = torch.argsort(prompt, stable=True)
+        return Stream(row[order.cpu()], prompt[order], d[order])
+
+    def to(self, device: torch.device) -> None:
+        """Move to a layer's device; a no-op when there already."""
+        self.prompt, self.d = self.prompt.to(device), self.d.to(device)
+        self.pending = None if self.pending is None else self.pending.to(device)
+
+
+def attention_step(
+    block: Block,
+    base: LayerTrace,
+    stream: Stream,
+    prefix: tuple[Tensor, Tensor, Tensor],
+    self_scale: Tensor | None,
+    precision: Precision,
+) -> None:
+    """Difference of the attention branch, left pending in ``stream``.
+
+    ``prefix`` is :meth:`Trace.prefix` of this layer; ``self_scale`` [P, 1, D] what RoPE and its
+    transpose multiply a key by, None for 1.
+    """
+    spec = block.attention
+    r = len(stream.row)
+    dn = _normed(block.attention_in, base.x_in, stream, precision)
+    dq = spec.query.linear(dn, precision).view(r, spec.n_heads, -1)
+    dk = spec.key.linear(dn, precision).view(r, spec.n_kv_heads, -1)
+    dv = spec.value.linear(dn, precision).view(r, spec.n_kv_heads, -1)
+    del dn
+    dq = _norm(spec.query_norm, base.query_raw, dq, stream.prompt, precision)
+    dk = _norm(spec.key_norm, base.key_raw, dk, stream.prompt, precision)
+    if self_scale is not None:
+        dk = dk * self_scale[stream.prompt]
+    keys, values, start = prefix
+    do = attention(
+        base.query,
+        base.key_self,
+        base.value_self,
+        dq,
+        dk,
+        dv,
+        keys,
+        values,
+        start,
+        stream.prompt,
+        scale=spec.scale,
+        softcap=spec.softcap,
+    )
+    out = spec.output.linear(do.view(r, -1), precision)
+    stream.pending = _branch(block, block.attention_out, base.attention_out, out, stream, precision)
+
+
+def mlp_step(
+    block: Block,
+    base: LayerTrace,
+    stream: Stream,
+    entries: Entries,
+    site: str,
+    axis: str,
+    precision: Precision,
+) -> None:
+    """Difference of the MLP branch with this layer's own shifts, left pending in ``stream``."""
+    spec = block.mlp
+    if block.parallel:  # the MLP reads the block's input, so the attention has to wait its turn
+        attended, stream.pending = stream.pending, None
+        dn = _normed(block.mlp_in, base.x_in, stream, precision)
+        stream.pending = attended
+        stream.settle()
+    else:
+        dn = _normed(block.mlp_in, base.x_mid, stream, precision)
+    dup = spec.up.linear(dn, precision)
+    dgate = None if spec.gate is None else spec.gate.linear(dn, precision)
+    dh = mlp(base.gate, base.up, dgate, dup, stream.prompt, activation=spec.activation)
+    if len(entries):
+        at = (stream.prompt[entries.row], entries.neuron)
+        up = base.up[at] + dup[entries.row, entries.neuron]
+        gate = None
+        if base.gate is not None and dgate is not None:
+            gate = base.gate[at] + dgate[entries.row, entries.neuron]
+        dh[entries.row, entries.neuron] += _hidden_shift(spec, gate, up, entries, site, axis)
+    out = spec.down.linear(dh, precision)
+    stream.pending = _branch(block, block.mlp_out, base.mlp_out, out, stream, precision)
+
+
+def enter(
+    block: Block,
+    base: LayerTrace,
+    prompt: Tensor,
+    entries: Entries,
+    site: str,
+    axis: str,
+    precision: Precision,
+) -> Tensor:
+    """Difference [r, H] of the residual stream after this layer for rows that enter in it.
+
+    ``prompt`` [r] is sorted. Nothing of the layer is recomputed: the shift of the MLP's hidden
+    vector is a sparse combination of ``down_proj`` columns.
+    """
+    at = (prompt[entries.row], entries.neuron)
+    gate = None if base.gate is None else base.gate[at]
+    change = _hidden_shift(block.mlp, gate, base.up[at], entries, site, axis)
+    neurons, column = torch.unique(entries.neuron, return_inverse=True)
+    columns = block.mlp.down.columns(neurons, precision)
+    r = len(prompt)
+    if len(entries) == r:  # one neuron a row, in row order after the sort below
+        order = torch.argsort(entries.row)
+        out = shift(columns, column[order], change[order])
+    else:
+        weights = change.new_zeros(r, len(neurons))
+        weights[entries.row, column] = change
+        out = weights @ columns
+    fresh = Stream(prompt, prompt, out)
+    return _branch(block, block.mlp_out, base.mlp_out, out, fresh, precision)
+
+
+def _hidden_shift(
+    spec: MLP, gate: Tensor | None, up: Tensor, entries: Entries, site: str, axis: str
+) -> Tensor:
+    """Change [E] of the MLP's hidden vector when each entry's neuron is shifted.
+
+    ``gate`` and ``up`` [E] are the activations as they stand in the entry's own row.
+    """
+    if site == "post":
+        hidden = activate(up if gate is None else gate, spec.activation)
+        hidden = hidden if gate is None else hidden * up
+        return shift_amount(hidden, entries.amount, axis)
+    shifted = gate if site == "gate" else up
+    assert shifted is not None
+    amount = shift_amount(shifted, entries.amount, axis)
+    if site == "up":
+        assert gate is not None
+        return activate(gate, spec.activation) * amount
+    # act(x + amount) - act(x) without cancellation: the mlp op on a batch of one row.
+    one = torch.zeros(1, dtype=torch.int64, device=up.device)
+    if site == "pre":
+        return mlp(None, up[None], None, amount[None], one, activation=spec.activation)[0]
+    still = torch.zeros_like(up)[None]
+    return mlp(shifted[None], up[None], amount[None], still, one, activation=spec.activation)[0]
+
+
+def _normed(spec: Norm | None, x: Tensor, stream: Stream, precision: Precision) -> Tensor:
+    """Difference of a pre-norm's output; adds the pending branch to ``stream.d`` on the way."""
+    if spec is None:
+        return stream.settle()
+    branch, stream.pending = stream.pending, None
+    return norm(
+        x,
+        stream.d,
+        stream.prompt,
+        weight=spec.gain(precision),
+        eps=spec.eps,
+        kind=spec.kind,
+        branch=branch,
+    )
+
+
+def _norm(
+    spec: Norm | None, x: Tensor | None, d: Tensor, prompt: Tensor, precision: Precision
+) -> Tensor:
+    """Difference of a norm that stands alone (a head norm, a norm after a sublayer)."""
+    if spec is None or x is None:
+        return d
+    return norm(x, d, prompt, weight=spec.gain(precision), eps=spec.eps, kind=spec.kind)
+
+
+def _branch(
+    block: Block,
+    spec: Norm | None,
+    x: Tensor | None,
+    out: Tensor,
+    stream: Stream,
+    precision: Precision,
+) -> Tensor:
+    """Take a sublayer's output difference through the norm and factor that follow it."""
+    out = _norm(spec, x, out, stream.prompt, precision)
+    return out if block.residual_scale == 1.0 else out.mul_(block.residual_scale)

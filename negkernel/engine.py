@@ -1,0 +1,455 @@
+"""The front door: an engine wraps a model and answers sweeps, gradients and interventions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from negkernel import autograd, backward
+from negkernel.delta import Delta, layer_activation
+from negkernel.families import Precision, describe
+from negkernel.families.hook_sites import feed_forwards
+from negkernel.full import Full
+from negkernel.loading import default_memory_budget, load, model_task, prompt_limit
+from negkernel.methods import Method, Work
+from negkernel.neurons import (
+    Intervention,
+    check_interventions,
+    check_neurons,
+    check_shifts,
+    intervention_rows,
+)
+from negkernel.prompts import Prompts, Request, Targets, encode_request
+from negkernel.results import Gradients, Interventions, Sweep
+from negkernel.rows import Rows, sweep_rows
+from negkernel.sites import check_axis, resolve_site
+from negkernel.suffix import Suffix
+from negkernel.trace import trace
+
+log = logging.getLogger(__name__)
+
+METHODS = ("auto", "delta", "suffix", "full")
+
+
+class Engine:
+    """Exact activation shifts and gradients of feed-forward neurons for a Hugging Face model.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A causal language model, used where it lies and given back unchanged.
+    tokenizer : optional
+        Its tokenizer; without one, prompts and targets must be token ids.
+    task : {"causal"}, optional
+        Taken from the model's architecture by default.
+    memory_budget : int, optional
+        Bytes of scratch beside the model. Default 1 GiB, never above half of what is free.
+    gemm_dtype : torch.dtype, optional
+        What matrix products read. Default: the model's dtype on a GPU and for float64; float32 on
+        a CPU, which has no faster way. Sums and states are float32 (float64 for float64 models).
+
+    Attributes
+    ----------
+    model, tokenizer
+        As passed in.
+    n_layers, n_neurons : int
+        Layers, and feed-forward neurons per layer.
+    site : str
+        What ``site="paper"`` means for this model.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        *,
+        task: str | None = None,
+        memory_budget: int | None = None,
+        gemm_dtype: torch.dtype | None = None,
+    ):
+        self.task = model_task(model, task)
+        self.model = model
+        self.tokenizer = tokenizer
+        self._config = model.config.get_text_config()
+        self._feed_forwards = feed_forwards(model, self._config)
+        self.n_layers = len(self._feed_forwards)
+        self.n_neurons = self._feed_forwards[0].width
+        self._gated = self._feed_forwards[0].gated
+        self.site = resolve_site("paper", self._gated)
+        self._memory_budget = memory_budget
+        self._gemm_dtype = gemm_dtype
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str,
+        *,
+        dtype: str | torch.dtype = "auto",
+        device: str | torch.device | None = None,
+        task: str | None = None,
+        memory_budget: int | None = None,
+        gemm_dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> Engine:
+        """Load a model and its tokenizer as ``AutoModelForCausalLM.from_pretrained`` would.
+
+        Parameters
+        ----------
+        path_or_id : str
+            A folder or a Hub id.
+        dtype : str or torch.dtype
+            "auto" keeps the checkpoint's.
+        device : str or torch.device, optional
+            Where to put the model; leave it out when passing ``device_map``.
+        **options
+            Passed on: ``revision``, ``device_map``, ``quantization_config``, ...
+
+        Raises
+        ------
+        ValueError
+            Nothing there to load; the message says what was looked for.
+        """
+        model, tokenizer = load(path_or_id, dtype=dtype, device=device, task=task, options=options)
+        return cls(model, tokenizer, task=task, memory_budget=memory_budget, gemm_dtype=gemm_dtype)
+
+    def sweep(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        neurons: Any,
+        shifts: Any,
+        *,
+        axis: str = "magnitude",
+        site: str = "paper",
+        resolution: str = "grid",
+        method: str = "auto",
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+    ) -> Sweep:
+        """Shift each neuron by each amount and read the target's log-prob, for every prompt.
+
+        Parameters
+        ----------
+        prompts : list of str, or list of list of int
+            P prompts: text (special tokens are added once) or token ids taken verbatim. The last
+            token is probed.
+        targets : list
+            One per prompt, str or token id; or K per prompt, which adds an axis K after P to
+            every result.
+        neurons : int array [N, 2] or [P, N, 2]
+            (layer, index), 0-based.
+        shifts : float array [J]
+            In units of the activation; a factor on the "scale" axis.
+        axis : {"magnitude", "signed", "scale", "value"}
+            What a shift means, see :mod:`negkernel.sites`.
+        site : {"paper", "up", "gate", "post"}
+            Which tensor the neuron is.
+        resolution : {"grid"}
+            Every shift is computed.
+        method : {"auto", "delta", "suffix", "full"}
+            "full" runs a whole forward per row, "suffix" last tokens on the prefix KV, "delta"
+            the difference form. "auto" takes the best that serves the model and logs which.
+        target_prefix, target_encoding : str
+            How text targets become tokens, see :func:`negkernel.targets.encode_target`.
+
+        Returns
+        -------
+        Sweep
+
+        Raises
+        ------
+        ValueError, IndexError
+            Malformed input; the message says what was expected.
+        NotImplementedError
+            ``method="delta"`` on an architecture without a family; the message names "suffix".
+        """
+        if resolution != "grid":
+            raise ValueError(f"resolution {resolution!r} is unknown; expected 'grid'")
+        request = self._encode(prompts, targets, target_prefix, target_encoding)
+        pairs = check_neurons(neurons, len(request), self.n_layers, self.n_neurons)
+        amounts = check_shifts(shifts, self._precision().state)
+        site = resolve_site(site, self._gated)
+        check_axis(axis)
+        runner = self._method(method)
+        P, J = len(request), len(amounts)
+        per_prompt = torch.from_numpy(pairs).expand(P, -1, 2)
+        grid = torch.from_numpy(amounts)
+        N = per_prompt.shape[1]
+
+        def rows(first: int, last: int) -> Rows:
+            return sweep_rows(per_prompt[first:last], grid)
+
+        base, change, activation = self._run(
+            runner, request, rows, P * N * J, per_prompt, site, axis
+        )
+        curves = change.reshape(P, N, J, request.K).transpose(0, 3, 1, 2)
+        return Sweep(
+            **request.fields(),
+            **self._fields(),
+            neurons=pairs,
+            shifts=amounts,
+            axis=axis,
+            site=site,
+            method=runner.name,
+            resolution=resolution,
+            base_logprob=request.squeeze(base),
+            logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
+            activation=activation,
+            error=request.squeeze(np.zeros((P, request.K, N), dtype=curves.dtype)),
+            rows=P * N * J,
+        )
+
+    def intervene(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        interventions: Sequence[Intervention] | Sequence[Sequence[Intervention]],
+        *,
+        method: str = "auto",
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+    ) -> Interventions:
+        """Apply interventions that shift several neurons, in one or several layers, at once.
+
+        Parameters
+        ----------
+        prompts, targets, method, target_prefix, target_encoding
+            As in :meth:`sweep`.
+        interventions : list of Intervention, or P lists of them
+            R interventions for every prompt, or R for each. A shift in a later layer sees the
+            activation as the earlier shifts left it.
+
+        Returns
+        -------
+        Interventions
+            ``base_logprob`` [P] and ``logprob_shift`` [P, R] (an axis K after P for K targets).
+
+        Raises
+        ------
+        ValueError, IndexError, NotImplementedError
+            As in :meth:`sweep`.
+        """
+        request = self._encode(prompts, targets, target_prefix, target_encoding)
+        lists = check_interventions(interventions, len(request), self.n_layers, self.n_neurons)
+        runner = self._method(method)
+        state = self._precision().state
+        P, R = len(lists), len(lists[0])
+        change = np.empty((P, R, request.K), dtype=_numpy(state))
+        base = np.empty((P, request.K), dtype=_numpy(state))
+        # A pass serves one site and axis, and the prompts that have interventions of that kind.
+        kinds = [[(resolve_site(one.site, self._gated), one.axis) for one in row] for row in lists]
+        for kind in sorted({kind for row in kinds for kind in row}):
+            chosen = [[i for i, k in enumerate(row) if k == kind] for row in kinds]
+            where = [p for p, row in enumerate(chosen) if row]
+            picked = [[lists[p][i] for i in chosen[p]] for p in where]
+
+            def rows(first: int, last: int, picked: list[list[Intervention]] = picked) -> Rows:
+                return intervention_rows(picked[first:last], state)
+
+            nothing = torch.empty(len(where), 0, 2, dtype=torch.int64)
+            base[where], part, _ = self._run(
+                runner, request.take(where), rows, sum(map(len, picked)), nothing, *kind
+            )
+            at = [(p, i) for p in where for i in chosen[p]]
+            change[tuple(np.array(at).T)] = part
+        curves = change.transpose(0, 2, 1)
+        return Interventions(
+            **request.fields(),
+            **self._fields(),
+            method=runner.name,
+            base_logprob=request.squeeze(base),
+            logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
+        )
+
+    def gradients(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        *,
+        site: str = "paper",
+        method: str = "auto",
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+    ) -> Gradients:
+        """Gradient of each target's probability in every feed-forward neuron.
+
+        Parameters
+        ----------
+        prompts, targets, target_prefix, target_encoding
+            As in :meth:`sweep`. Prompts that share a beginning share its computation.
+        site : {"paper", "up", "gate", "post"}
+            Which tensor the neuron is.
+        method : {"auto", "delta", "full"}
+            "delta": one prefill without a graph and a single-token VJP per label; "full": a
+            graph over the whole prompt and one backward per label, through the model's modules.
+
+        Returns
+        -------
+        Gradients
+            ``prob`` [P, K], ``cg`` [P, K, L, I] in probability per unit of activation,
+            ``activation`` [P, L, I]; without the axis K when one label a prompt is given.
+
+        Raises
+        ------
+        ValueError, NotImplementedError
+            As in :meth:`sweep`.
+        """
+        request = self._encode(prompts, targets, target_prefix, target_encoding)
+        site = resolve_site(site, self._gated)
+        runner = self._method("full" if method == "suffix" else method)
+        P, K, L, I = len(request), request.K, self.n_layers, self.n_neurons
+        dtype = _numpy(self._precision().state)
+        prob, cg = np.empty((P, K), dtype), np.empty((P, K, L, I), dtype)
+        activation = np.empty((P, L, I), dtype)
+        ids = torch.from_numpy(request.target_ids)
+        if isinstance(runner, Delta):
+            for first, last in runner.groups(request.tokens):
+                base = trace(runner.decoder, request.tokens[first:last], runner.precision)
+                chosen = ids[first:last].to(base.logprob.device)
+                prob[first:last] = base.logprob.gather(1, chosen).exp().cpu().numpy()
+                for layer, gradient in backward.gradients(
+                    runner.decoder, base, ids[first:last], site=site, precision=runner.precision
+                ):
+                    cg[first:last, :, layer] = gradient.cpu().numpy()
+                    values = layer_activation(runner.decoder, base, layer, site)
+                    activation[first:last, layer] = values.cpu().numpy()
+        else:
+            results = autograd.gradients(
+                self.model, self._feed_forwards, request.tokens, ids, site=site
+            )
+            for p, (logprob, values, gradient) in enumerate(results):
+                prob[p], activation[p] = logprob.exp().numpy(), values.numpy()
+                cg[p] = gradient.numpy()
+        return Gradients(
+            **request.fields(),
+            **self._fields(),
+            site=site,
+            prob=request.squeeze(prob),
+            cg=request.squeeze(cg),
+            activation=activation,
+        )
+
+    def _encode(
+        self, prompts: Prompts, targets: Targets, target_prefix: str, target_encoding: str
+    ) -> Request:
+        return encode_request(
+            prompts,
+            targets,
+            self.tokenizer,
+            vocabulary=self._config.vocab_size,
+            max_length=prompt_limit(self._config),
+            target_prefix=target_prefix,
+            target_encoding=target_encoding,
+        )
+
+    def _run(
+        self,
+        runner: Method,
+        request: Request,
+        rows: Callable[[int, int], Rows],
+        n_rows: int,
+        neurons: torch.Tensor,
+        site: str,
+        axis: str,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Base log-probs [P, K], changes [rows, K] and activations [P, N] of all prompts."""
+        targets = torch.from_numpy(request.target_ids)
+        spelling = torch.from_numpy(request.spelling_ids)
+        watched = torch.cat([targets, torch.where(spelling < 0, targets, spelling)], dim=1)
+        work = Work(
+            tokens=request.tokens,
+            targets=targets,
+            watched=watched,
+            rows=rows,
+            neurons=neurons,
+            site=site,
+            axis=axis,
+        )
+        dtype = _numpy(self._precision().state)
+        base = np.empty((len(request), 2 * request.K), dtype)
+        change = np.empty((n_rows, request.K), dtype)
+        activation = np.empty((len(request), neurons.shape[1]), dtype)
+        done = 0
+        for part in runner.run(work):
+            base[part.first : part.last] = part.base_logprob.numpy()
+            activation[part.first : part.last] = part.activation.numpy()
+            change[done : done + len(part.logprob_shift)] = part.logprob_shift.numpy()
+            done += len(part.logprob_shift)
+        _report_spelling(request, base)
+        return base[:, : request.K], change, activation
+
+    def _method(self, name: str) -> Method:
+        """Return the method called ``name``; "auto" takes the best that serves the model."""
+        if name not in METHODS:
+            raise ValueError(
+                f"method {name!r} is unknown; expected one of {', '.join(map(repr, METHODS))}"
+            )
+        budget = self._budget()
+        if name in ("auto", "delta"):
+            precision = self._precision()
+            try:
+                delta = Delta(describe(self.model, precision), precision, budget)
+            except NotImplementedError as reason:
+                if name == "delta":
+                    raise
+                log.info("method suffix: %s", reason)
+                return Suffix(self.model, self._feed_forwards, budget)
+            if name == "auto":
+                log.info("method delta: %s is a known family", self.model.config.model_type)
+            return delta
+        if name == "suffix":
+            return Suffix(self.model, self._feed_forwards, budget)
+        return Full(self.model, self._feed_forwards)
+
+    def _precision(self) -> Precision:
+        dtype = self.model.dtype
+        state = torch.float64 if dtype == torch.float64 else torch.float32
+        operand = self._gemm_dtype
+        if operand is None:
+            operand = dtype if self.model.device.type == "cuda" else state
+        return Precision(state=state, operand=operand)
+
+    def _budget(self) -> int:
+        return self._memory_budget or default_memory_budget(self.model.device)
+
+    def _fields(self) -> dict[str, Any]:
+        """The part of a result that describes the model."""
+        return {
+            "model": self.model.config.name_or_path or type(self.model).__name__,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "task": self.task,
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"Engine({type(self.model).__name__}, {self.n_layers} layers x {self.n_neurons} "
+            f"neurons, {str(self.model.dtype).removeprefix('torch.')} on {self.model.device}, "
+            f"site={self.site!r})"
+        )
+
+
+def _numpy(dtype: torch.dtype) -> type[np.float32] | type[np.float64]:
+    return np.float64 if dtype == torch.float64 else np.float32
+
+
+def _report_spelling(request: Request, base: np.ndarray) -> None:
+    """Log once when targets are likelier with the other choice of leading space."""
+    own, other = base[:, : request.K], base[:, request.K :]
+    likelier = (other > own) & (request.spelling_ids >= 0)
+    if likelier.any():
+        p, k = (int(i[0]) for i in likelier.nonzero())
+        log.warning(
+            "%d of %d targets are likelier in their other spelling (with or without a space "
+            "before the word), for example %r after prompt %d: p = %.2e against %.2e; "
+            "target_prefix chooses",
+            int(likelier.sum()),
+            likelier.size,
+            request.targets[p][k],
+            p,
+            np.exp(other[p, k]),
+            np.exp(own[p, k]),
+        )

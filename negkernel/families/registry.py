@@ -1,0 +1,87 @@
+"""Which architectures the delta forward knows, and why it refuses the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from negkernel.families.parts import Block, Decoder, Precision, Projection
+from negkernel.families.weights import why_not_dense
+
+# The model is Any: what a family reads off it is checked by the family's tests, not by types.
+Describe = Callable[[Any, Precision], Decoder]
+
+_FAMILIES: dict[str, Describe] = {}
+
+
+def register(*model_types: str) -> Callable[[Describe], Describe]:
+    """Register a describing function for the ``config.model_type`` names given."""
+
+    def keep(describe: Describe) -> Describe:
+        for model_type in model_types:
+            _FAMILIES[model_type] = describe
+        return describe
+
+    return keep
+
+
+def registered() -> tuple[str, ...]:
+    """Return the ``model_type`` names that ``method="delta"`` serves, sorted."""
+    return tuple(sorted(_FAMILIES))
+
+
+def describe(model: Any, precision: Precision) -> Decoder:
+    """Describe ``model`` for the delta forward.
+
+    Raises
+    ------
+    NotImplementedError
+        When the architecture is not registered, or a module of it has been replaced by one
+        that cannot be read (an adapter, offloaded weights, a hook that changes its output).
+    """
+    model_type = getattr(model.config, "model_type", type(model).__name__)
+    if model_type not in _FAMILIES:
+        raise NotImplementedError(
+            f"method='delta' does not know the architecture {model_type!r}; it knows "
+            f"{', '.join(registered())}. Use method='suffix' (or 'auto'), which runs the model's "
+            "own modules."
+        )
+    decoder = _FAMILIES[model_type](model, precision)
+    for projection in _projections(decoder):
+        reason = why_not_dense(projection.module)
+        if reason is not None:
+            raise NotImplementedError(
+                f"method='delta' cannot read this {model_type} model: {reason}. Use "
+                "method='suffix' (or 'auto'), which runs the model's own modules."
+            )
+    _refuse_hooks(model)
+    return decoder
+
+
+def _projections(decoder: Decoder) -> list[Projection]:
+    found = [decoder.head]
+    for block in decoder.blocks:
+        found += _block_projections(block)
+    return found
+
+
+def _block_projections(block: Block) -> list[Projection]:
+    attention, mlp = block.attention, block.mlp
+    found = [attention.query, attention.key, attention.value, attention.output, mlp.up, mlp.down]
+    return found if mlp.gate is None else [*found, mlp.gate]
+
+
+def _refuse_hooks(model: nn.Module) -> None:
+    """Refuse a model that carries forward hooks: the delta forward would not run them.
+
+    The hooks that transformers itself installs only record outputs.
+    """
+    for name, module in model.named_modules():
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        if any(not getattr(h, "__module__", "").startswith("transformers.") for h in hooks):
+            raise NotImplementedError(
+                f"module {name!r} carries a forward hook, which method='delta' would not run. "
+                "Remove the hook, or use method='suffix' (or 'auto')."
+            )

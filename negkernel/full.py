@@ -1,0 +1,101 @@
+"""``method="full"``: an ordinary forward of the whole prompt per row, with hooks.
+
+What a researcher writes first, and the oracle that the fast methods are tested against. It runs
+the model's own modules and knows nothing of prefixes or differences.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from negkernel import hooks
+from negkernel.borrow import borrowed
+from negkernel.families.hook_sites import FeedForward
+from negkernel.methods import Part, Work
+
+ROWS = 50  # rows of one forward: enough to fill two cores, small enough for a laptop
+
+
+class Full:
+    """One full forward per row, ``rows`` of them in a batch.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A causal language model.
+    feed_forwards : list of FeedForward
+        Its MLPs, one per layer.
+    rows : int
+        Rows of one batch.
+    """
+
+    name = "full"
+
+    def __init__(
+        self,
+        model: Any,
+        feed_forwards: Sequence[FeedForward],
+        rows: int = ROWS,
+    ):
+        self.model = model
+        self.feed_forwards = feed_forwards
+        self.rows = rows
+
+    @torch.no_grad()
+    def run(self, work: Work) -> Iterator[Part]:
+        """See :class:`negkernel.methods.Method`."""
+        sites = [one.site(work.site) for one in self.feed_forwards]
+        with borrowed(self.model) as rotary:
+            for p, tokens in enumerate(work.tokens):
+                rotary.restore()  # a prompt's numbers must not depend on those before it
+                seen: dict[int, Tensor] = {}
+                layers = torch.unique(work.neurons[p, :, 0]).tolist()
+                last = torch.tensor([len(tokens) - 1])
+                with hooks.edited(sites, hooks.reader(seen, layers, last)):
+                    base = last_logprob(self.model, torch.tensor([tokens]))[0]
+                changes = []
+                rows = work.rows(p, p + 1)
+                for index in torch.arange(len(rows)).split(self.rows):
+                    batch = rows.take(index)
+                    ids = torch.tensor([tokens]).expand(len(index), -1)
+                    position = (torch.arange(len(index)) + 1) * len(tokens) - 1
+                    with hooks.edited(sites, hooks.shifts(batch, position, work.axis)):
+                        logprob = last_logprob(self.model, ids)
+                    target = work.targets[p].to(base.device)
+                    changes.append((logprob[:, target] - base[target]).cpu())
+                yield Part(
+                    first=p,
+                    last=p + 1,
+                    base_logprob=base[work.watched[p].to(base.device)][None].cpu(),
+                    logprob_shift=torch.cat(changes),
+                    activation=read_neurons(seen, work.neurons[p], base)[None],
+                )
+
+
+def read_neurons(seen: dict[int, Tensor], neurons: Tensor, like: Tensor) -> Tensor:
+    """Activations [N] of ``neurons`` [N, 2] from one-token captures ``seen[layer]`` [1, I]."""
+    out = torch.empty(len(neurons), dtype=like.dtype)
+    for layer, values in seen.items():
+        chosen = neurons[:, 0] == layer
+        out[chosen] = values[0, neurons[chosen, 1].to(values.device)].to(out)
+    return out
+
+
+def last_logprob(model: Any, ids: Tensor, **options: Any) -> Tensor:
+    """Log-probs [B, V] after the last token of ``ids`` [B, S] (no padding), float32 or float64."""
+    keep = {"logits_to_keep": 1} if accepts(model, "logits_to_keep") else {}
+    ids = ids.to(model.get_input_embeddings().weight.device)
+    options.setdefault("use_cache", False)
+    logits = model(input_ids=ids, **keep, **options).logits[:, -1]
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    return torch.log_softmax(logits.to(dtype), dim=-1)
+
+
+def accepts(model: Any, argument: str) -> bool:
+    """Whether the model's forward takes ``argument`` by name."""
+    return argument in inspect.signature(model.forward).parameters

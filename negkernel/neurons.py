@@ -1,0 +1,190 @@
+"""Neurons, shifts and interventions as users give them, checked against the model's sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from negkernel.rows import Rows
+from negkernel.sites import check_axis
+
+
+class NeuronIndexError(IndexError, ValueError):
+    """A (layer, index) pair that the model does not have."""
+
+
+def check_neurons(neurons: Any, n_prompts: int, n_layers: int, n_neurons: int) -> np.ndarray:
+    """Return ``neurons`` as an int64 array [N, 2] or [P, N, 2] of existing (layer, index) pairs.
+
+    Raises
+    ------
+    ValueError
+        Wrong shape, no neurons, or not integers.
+    NeuronIndexError
+        A layer or index out of range; negative ones are refused, not wrapped.
+    """
+    array = _integers(neurons, "neurons")
+    per_prompt = array.ndim == 3 and array.shape[0] == n_prompts
+    if array.size == 0:
+        raise ValueError("no neurons given; expected an array [N, 2] of (layer, index), N >= 1")
+    if array.shape[-1:] != (2,) or not (array.ndim == 2 or per_prompt):
+        raise ValueError(
+            f"neurons has shape {list(array.shape)}; expected [N, 2] of (layer, index), or "
+            f"[{n_prompts}, N, 2] with a list for each prompt"
+        )
+    _check_range(array.reshape(-1, 2), n_layers, n_neurons)
+    return array
+
+
+def check_shifts(shifts: Any, dtype: torch.dtype) -> np.ndarray:
+    """Return ``shifts`` as a float array [J] of finite numbers in the result's dtype.
+
+    Raises
+    ------
+    ValueError
+        No shifts, not numbers, NaN or infinite, or not one-dimensional.
+    """
+    array = _numbers(shifts, "shifts")
+    if array.ndim != 1 or len(array) == 0:
+        raise ValueError(
+            f"shifts has shape {list(array.shape)}; expected a list of at least one number"
+        )
+    return array.astype(np.float64 if dtype == torch.float64 else np.float32)
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """Shifts of several neurons applied in one forward pass.
+
+    Attributes
+    ----------
+    neurons : array [M, 2] of int
+        (layer, index) pairs, 0-based, in any order, each listed once.
+    amounts : array [M] of float
+        How far each neuron is shifted, along ``axis``.
+    axis : str
+        "magnitude", "signed", "scale" or "value" (see :mod:`negkernel.sites`).
+    site : str
+        "paper", "up", "gate" or "post".
+
+    Raises
+    ------
+    ValueError
+        No neurons, sizes that disagree, a neuron listed twice, or an unknown axis.
+    """
+
+    neurons: np.ndarray
+    amounts: np.ndarray
+    axis: str = "magnitude"
+    site: str = "paper"
+
+    def __post_init__(self) -> None:
+        neurons = _integers(self.neurons, "neurons")
+        amounts = np.atleast_1d(_numbers(self.amounts, "amounts"))
+        if neurons.size == 0 or neurons.ndim != 2 or neurons.shape[1] != 2:
+            raise ValueError(
+                f"an intervention's neurons have shape {list(neurons.shape)}; expected [M, 2] of "
+                "(layer, index), M >= 1"
+            )
+        if amounts.shape != (len(neurons),):
+            raise ValueError(
+                f"an intervention has {len(neurons)} neurons but amounts of shape "
+                f"{list(amounts.shape)}; expected [{len(neurons)}]"
+            )
+        unique, counts = np.unique(neurons, axis=0, return_counts=True)
+        if (counts > 1).any():
+            layer, index = unique[counts > 1][0]
+            raise ValueError(
+                f"neuron ({layer}, {index}) is listed twice in one intervention; add its amounts "
+                "up or use two interventions"
+            )
+        check_axis(self.axis)
+        object.__setattr__(self, "neurons", neurons)
+        object.__setattr__(self, "amounts", amounts)
+
+    def __len__(self) -> int:
+        return len(self.neurons)
+
+
+def intervention_rows(interventions: Sequence[Sequence[Intervention]], dtype: torch.dtype) -> Rows:
+    """Rows for P lists of R interventions, in the order of the result [P, R]."""
+    flat = [one for per_prompt in interventions for one in per_prompt]
+    neurons = torch.from_numpy(np.concatenate([one.neurons for one in flat]))
+    amounts = torch.from_numpy(np.concatenate([one.amounts for one in flat]))
+    counts = torch.tensor([len(one) for one in flat])
+    prompt = [p for p, per_prompt in enumerate(interventions) for _ in per_prompt]
+    return Rows(
+        prompt=torch.tensor(prompt),
+        start=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+        layer=neurons[:, 0],
+        neuron=neurons[:, 1],
+        amount=amounts.to(dtype),
+    )
+
+
+def check_interventions(
+    interventions: Any, n_prompts: int, n_layers: int, n_neurons: int
+) -> list[list[Intervention]]:
+    """Return P lists of R interventions, all with one site and axis, of existing neurons."""
+    given = list(interventions)
+    if not given:
+        raise ValueError("no interventions given; expected at least one")
+    if all(isinstance(one, Intervention) for one in given):
+        per_prompt = [given] * n_prompts
+    else:
+        per_prompt = [list(row) if isinstance(row, list | tuple) else [row] for row in given]
+        if len(per_prompt) != n_prompts:
+            raise ValueError(
+                f"got {len(per_prompt)} lists of interventions for {n_prompts} prompts; expected "
+                "one list for all prompts, or one list per prompt"
+            )
+    for row in per_prompt:
+        for one in row:
+            if not isinstance(one, Intervention):
+                raise ValueError(
+                    f"{type(one).__name__} is not a negkernel.Intervention; expected a list of "
+                    "them, or a list of such lists per prompt"
+                )
+            _check_range(one.neurons, n_layers, n_neurons)
+    counts = sorted({len(row) for row in per_prompt})
+    if counts[0] == 0 or len(counts) > 1:
+        raise ValueError(
+            f"prompts have {counts} interventions; expected the same number R >= 1 for each"
+        )
+    return per_prompt
+
+
+def _check_range(pairs: np.ndarray, n_layers: int, n_neurons: int) -> None:
+    for column, name, size in ((0, "layer", n_layers), (1, "neuron index", n_neurons)):
+        wrong = (pairs[:, column] < 0) | (pairs[:, column] >= size)
+        if wrong.any():
+            pair = tuple(int(x) for x in pairs[wrong][0])
+            raise NeuronIndexError(
+                f"neuron {pair}: {name} {pair[column]} is out of range; expected 0 <= {name} < "
+                f"{size}"
+            )
+
+
+def _integers(values: Any, name: str) -> np.ndarray:
+    array = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be integers (layer, index); got dtype {array.dtype}")
+    return array.astype(np.int64)
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    try:
+        array = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        if array.dtype.kind not in "iuf":
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numbers; got {values!r}") from None
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} contains NaN or infinity; expected finite numbers")
+    return array

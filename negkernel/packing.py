@@ -1,0 +1,99 @@
+"""Prompts as one stream of tokens in which every shared prefix stands once.
+
+Prompts are sorted by their tokens; each then shares with its predecessor the longest common
+prefix and adds only the rest. The additions of all prompts, one after the other, are the *nodes*
+of a prefix tree, and a prompt is the path of nodes it walks. A prefill over the nodes computes
+every few-shot preamble once, needs no padding, and gives each prompt what it would get alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Segment:
+    """New nodes ``start:stop`` of one prompt; they see the path up to and including themselves."""
+
+    start: int
+    stop: int
+    path: Tensor
+
+
+@dataclass(frozen=True)
+class Packing:
+    """The prefix tree of a list of prompts.
+
+    Attributes
+    ----------
+    tokens, positions : Tensor [T] int64
+        Token id and position of each node.
+    paths : list of Tensor [S_p] int64
+        For each prompt, in the caller's order, the nodes it consists of.
+    segments : list of Segment
+        The nodes in the order in which they were added, in runs that share their predecessors.
+    length : Tensor [T] int64
+        A prompt length from which the node's RoPE frequencies follow (see ``Decoder``).
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    paths: list[Tensor]
+    segments: list[Segment]
+    length: Tensor
+
+    @property
+    def last(self) -> Tensor:
+        """Node of each prompt's last token [P]."""
+        return torch.stack([path[-1] for path in self.paths])
+
+
+def pack(
+    prompts: Sequence[Sequence[int]], length_key: Callable[[int], int] = lambda length: 0
+) -> Packing:
+    """Pack token lists (none empty) into a :class:`Packing`.
+
+    Only prompts with equal ``length_key(len(prompt))`` share nodes.
+    """
+    arrays = [np.asarray(prompt, dtype=np.int64) for prompt in prompts]
+    order = sorted(range(len(arrays)), key=lambda i: (length_key(len(arrays[i])), list(prompts[i])))
+    tokens: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    lengths: list[np.ndarray] = []
+    paths: list[np.ndarray] = [np.empty(0, np.int64)] * len(arrays)
+    segments: list[Segment] = []
+    n_nodes = 0
+    before: int | None = None
+    for i in order:
+        own = arrays[i]
+        shared = 0
+        if before is not None and length_key(len(own)) == length_key(len(arrays[before])):
+            shared = _common_prefix(arrays[before], own)
+        n_new = len(own) - shared
+        new = np.arange(n_nodes, n_nodes + n_new)
+        paths[i] = new if before is None else np.concatenate([paths[before][:shared], new])
+        if n_new:
+            segments.append(Segment(n_nodes, n_nodes + n_new, torch.from_numpy(paths[i])))
+        tokens.append(own[shared:])
+        positions.append(np.arange(shared, len(own)))
+        lengths.append(np.full(n_new, len(own)))
+        n_nodes += n_new
+        before = i
+    return Packing(
+        tokens=torch.from_numpy(np.concatenate(tokens)),
+        positions=torch.from_numpy(np.concatenate(positions)),
+        paths=[torch.from_numpy(path) for path in paths],
+        segments=segments,
+        length=torch.from_numpy(np.concatenate(lengths)),
+    )
+
+
+def _common_prefix(a: np.ndarray, b: np.ndarray) -> int:
+    n = min(len(a), len(b))
+    differ = np.nonzero(a[:n] != b[:n])[0]
+    return int(differ[0]) if len(differ) else n

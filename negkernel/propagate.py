@@ -1,0 +1,142 @@
+"""The delta forward: a batch of rows carries h(shifted) - h(base) from its layer to log p(target).
+
+Every step is an identity on finite differences, not a linearisation, and never subtracts two
+nearly equal numbers (the references in :mod:`negkernel.ops` spell them out). The base vectors
+come from a :class:`~negkernel.trace.Trace`; rows of different prompts, neurons and layers share
+every matrix multiplication.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from negkernel.delta_layer import Entries, Stream, attention_step, enter, mlp_step
+from negkernel.families.parts import Decoder, Precision
+from negkernel.ops.logprob import logprob
+from negkernel.ops.norm import norm
+from negkernel.rows import Rows
+from negkernel.trace import LayerTrace, Trace
+
+
+@torch.no_grad()
+def propagate(
+    decoder: Decoder,
+    trace: Trace,
+    rows: Rows,
+    targets: Tensor,
+    *,
+    site: str,
+    axis: str,
+    precision: Precision,
+) -> Tensor:
+    """Differences of log p(target) for one batch of rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        A batch from :meth:`Rows.chunks`; ``rows.prompt`` indexes the prompts of ``trace``.
+    targets : Tensor [P, K] int64
+        Target token ids of the traced prompts.
+    site, axis : str
+        A resolved site and an axis, see :mod:`negkernel.sites`.
+
+    Returns
+    -------
+    Tensor [r, K]
+        ``log p(t | shifted) - log p(t)``, natural logarithm, in the state dtype.
+    """
+    span = slice(int(rows.prompt.min()), int(rows.prompt.max()) + 1)
+    row_prompt = rows.prompt - span.start
+    first_layer, entry_row = rows.first_layer(), rows.entry_row
+    stream: Stream | None = None
+    for index in range(int(first_layer.min()), decoder.n_layers):
+        block, base = decoder.blocks[index], _select(trace.layers[index], span)
+        here = torch.nonzero(rows.layer == index)[:, 0]
+        entering = first_layer[entry_row[here]] == index
+        if stream is not None:
+            stream.to(block.device)
+            entries = _entries(rows, here[~entering], entry_row, stream.row, base.up)
+            prefix = trace.prefix(index, block.attention.window, span.start, span.stop)
+            self_scale = _on(trace.self_scale(precision.state), span, block.device)
+            attention_step(block, base, stream, prefix, self_scale, precision)
+            mlp_step(block, base, stream, entries, site, axis, precision)
+        if bool(entering.any()):
+            row = torch.nonzero(first_layer == index)[:, 0]
+            row = row[torch.argsort(row_prompt[row], stable=True)]
+            entries = _entries(rows, here[entering], entry_row, row, base.up)
+            prompt = row_prompt[row].to(block.device)
+            d = enter(block, base, prompt, entries, site, axis, precision)
+            entered = Stream(row, prompt, d)
+            stream = entered if stream is None else stream.join(entered)
+    assert stream is not None  # a row has at least one entry
+    return _read_out(decoder, trace, stream, span, targets[span], precision)
+
+
+def _read_out(
+    decoder: Decoder,
+    trace: Trace,
+    stream: Stream,
+    span: slice,
+    targets: Tensor,
+    precision: Precision,
+) -> Tensor:
+    """Final norm and LM head of all rows, back in the batch's order: [r, K]."""
+    device = trace.x_final.device
+    stream.to(device)
+    final = decoder.final_norm
+    dn = norm(
+        trace.x_final[span],
+        stream.d,
+        stream.prompt,
+        weight=final.gain(precision),
+        eps=final.eps,
+        kind=final.kind,
+        branch=stream.pending,
+    )
+    head = decoder.head.weight
+
+    def tile(start: int, stop: int) -> Tensor:
+        return precision.rounded(head[start:stop])
+
+    change = logprob(
+        precision.rounded(dn),
+        tile,
+        trace.logprob[span],
+        targets.to(device),
+        stream.prompt,
+        scale=decoder.logit_scale,
+        softcap=decoder.softcap,
+        base_logits=None if decoder.softcap is None else trace.logits[span],
+    )
+    out = torch.empty_like(change)
+    out[stream.row.to(device)] = change
+    return out
+
+
+def _entries(rows: Rows, entry: Tensor, entry_row: Tensor, row: Tensor, like: Tensor) -> Entries:
+    """Entries ``entry`` of ``rows`` with their row given as a position in ``row``."""
+    position = torch.empty(len(rows), dtype=torch.int64)
+    position[row] = torch.arange(len(row))
+    return Entries(
+        row=position[entry_row[entry]].to(like.device),
+        neuron=rows.neuron[entry].to(like.device),
+        amount=rows.amount[entry].to(like),
+    )
+
+
+def _select(layer: LayerTrace, span: slice) -> LayerTrace:
+    """Restrict the per-prompt tensors of ``layer`` to the prompts ``span``."""
+    per_prompt: dict[str, Any] = {
+        field.name: _on(getattr(layer, field.name), span, None)
+        for field in fields(layer)
+        if field.name not in ("keys", "values")
+    }
+    return replace(layer, **per_prompt)
+
+
+def _on(x: Tensor | None, span: slice, device: torch.device | None) -> Tensor | None:
+    return None if x is None else x[span].to(device or x.device)

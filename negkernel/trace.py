@@ -1,0 +1,276 @@
+"""Prompt -> prefix KV and base trace: everything a shift at the last token leaves unchanged.
+
+One pass over the packed prompts (:mod:`negkernel.packing`) with the residual stream in the state
+dtype. Of each layer it keeps the keys and values of all nodes and, for the last token of each
+prompt, the vectors that the difference form needs beside its differences.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from negkernel.families.activations import activate
+from negkernel.families.parts import Attention, Block, Decoder, Precision
+from negkernel.families.rotary import rotate, rotate_back
+from negkernel.packing import Packing, Segment, pack
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """The base of one layer: [P, ...] at the last tokens, [T, ...] over the packed nodes.
+
+    Queries and ``key_self`` are in the *probed frame*: rotated back by the last token's own RoPE,
+    so that rows never need rotating (``<rotate(q), k> == <q, rotate_back(k)>``).
+    """
+
+    x_in: Tensor  # [P, H] residual stream entering the layer
+    query: Tensor  # [P, Hq, D] after the head norm, not rotated
+    key_self: Tensor  # [P, Hkv, D] probed frame
+    value_self: Tensor  # [P, Hkv, D]
+    query_raw: Tensor | None  # [P, Hq, D] before the head norm
+    key_raw: Tensor | None  # [P, Hkv, D] before the head norm
+    attention_out: Tensor | None  # [P, H] before the norm that follows the attention
+    x_mid: Tensor  # [P, H] after the attention's residual sum
+    gate: Tensor | None  # [P, I]
+    up: Tensor  # [P, I]
+    mlp_out: Tensor | None  # [P, H] before the norm that follows the MLP
+    keys: Tensor  # [T, Hkv, D] rotated to their own positions
+    values: Tensor  # [T, Hkv, D]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Base computation of a group of prompts."""
+
+    packing: Packing
+    layers: list[LayerTrace]
+    x_final: Tensor  # [P, H] before the final norm
+    logits: Tensor  # [P, V] after scale and soft-cap
+    logprob: Tensor  # [P, V]
+    cos: Tensor | None  # [P, D] of the last tokens
+    sin: Tensor | None
+
+    @property
+    def n_prompts(self) -> int:
+        """Number of prompts."""
+        return len(self.packing.paths)
+
+    def prefix(
+        self, layer: int, window: int | None, first: int, last: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Pack the prefix keys and values that prompts ``first:last`` see at ``layer``.
+
+        Returns
+        -------
+        keys [T', Hkv, D] in the probed frame, values [T', Hkv, D], start [last - first + 1]
+        """
+        base = self.layers[layer]
+        device = base.keys.device
+        paths = [path[:-1] for path in self.packing.paths[first:last]]
+        if window is not None:
+            paths = [path[max(0, len(path) + 1 - window) :] for path in paths]
+        lengths = torch.tensor([len(path) for path in paths])
+        start = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        nodes = torch.cat(paths).to(device)
+        keys, values = base.keys[nodes], base.values[nodes]
+        if self.cos is not None and self.sin is not None:
+            prompt = torch.repeat_interleave(torch.arange(first, last), lengths)
+            cos, sin = self.cos.to(device), self.sin.to(device)
+            prompt = prompt.to(device)
+            keys = rotate_back(keys, cos[prompt], sin[prompt])
+        return keys, values, start.to(device)
+
+    def self_scale(self, dtype: torch.dtype) -> Tensor | None:
+        """``cos^2 + sin^2`` [P, 1, D] of the last tokens, None where it is 1 to the last bit.
+
+        What rotating a key and rotating it back multiplies it by: RoPE scaling (YaRN, longrope)
+        makes it differ from 1, and so does the float32 rounding of cos and sin in a float64 model.
+        """
+        if self.cos is None or self.sin is None:
+            return None
+        scale = self.cos.to(dtype).square() + self.sin.to(dtype).square()
+        if (scale - 1).abs().max() <= 4 * torch.finfo(torch.float32).eps and dtype == torch.float32:
+            return None
+        return scale[:, None, :]
+
+
+@torch.no_grad()
+def trace(decoder: Decoder, prompts: Sequence[Sequence[int]], precision: Precision) -> Trace:
+    """Run the base computation of ``prompts`` (token lists, none empty)."""
+    packing = pack(prompts, decoder.rotary_length)
+    device = decoder.blocks[0].device
+    tokens, positions = packing.tokens.to(device), packing.positions.to(device)
+    x = decoder.embed(tokens, positions)
+    cos, sin = _rotary(decoder, packing, positions)
+    last = packing.last
+    visits: dict[int | None, list[_Visit]] = {}
+    layers = []
+    for block in decoder.blocks:
+        device = block.device
+        x, last = x.to(device), last.to(device)
+        if cos is not None and sin is not None:
+            cos, sin = cos.to(device), sin.to(device)
+        window = block.attention.window
+        if window not in visits:
+            visits[window] = _visits(packing.segments, window)
+        x, layer = _layer(block, x, last, cos, sin, visits[window], precision)
+        layers.append(layer)
+    x_final = x[last]
+    logits = decoder.head.affine(decoder.final_norm(x_final, precision), precision)
+    logits = cap_logits(logits, decoder.logit_scale, decoder.softcap)
+    return Trace(
+        packing=packing,
+        layers=layers,
+        x_final=x_final,
+        logits=logits,
+        logprob=F.log_softmax(logits, dim=-1),
+        cos=None if cos is None else cos[last],
+        sin=None if sin is None else sin[last],
+    )
+
+
+def cap_logits(logits: Tensor, scale: float, softcap: float | None) -> Tensor:
+    """Apply a family's logit scale and soft-cap."""
+    logits = logits if scale == 1.0 else logits * scale
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+def _rotary(
+    decoder: Decoder, packing: Packing, positions: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Cos and sin [T, D] of all nodes, each with the frequencies its prompt's length asks for."""
+    if decoder.rotary is None:
+        return None, None
+    lengths = packing.length.tolist()
+    by_key = {decoder.rotary_length(n): n for n in lengths}
+    if len(by_key) == 1:
+        return decoder.rotary(positions, max(lengths))
+    keys = torch.tensor([decoder.rotary_length(n) for n in lengths], device=positions.device)
+    order = torch.argsort(keys, stable=True)
+    parts = [decoder.rotary(positions[keys == key], by_key[key]) for key in sorted(by_key)]
+    inverse = torch.argsort(order)
+    return torch.cat([c for c, _ in parts])[inverse], torch.cat([s for _, s in parts])[inverse]
+
+
+def _layer(
+    block: Block,
+    x: Tensor,
+    last: Tensor,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    visits: list[_Visit],
+    precision: Precision,
+) -> tuple[Tensor, LayerTrace]:
+    attention, mlp = block.attention, block.mlp
+    T = x.shape[0]
+    x_in = x[last]
+    n = x if block.attention_in is None else block.attention_in(x, precision)
+    query_raw = attention.query.affine(n, precision).view(T, attention.n_heads, -1)
+    key_raw = attention.key.affine(n, precision).view(T, attention.n_kv_heads, -1)
+    value = attention.value.affine(n, precision).view(T, attention.n_kv_heads, -1)
+    query, key = query_raw, key_raw
+    if attention.query_norm is not None:
+        query = attention.query_norm(query_raw, precision)
+    if attention.key_norm is not None:
+        key = attention.key_norm(key_raw, precision)
+    query_last, key_last = query[last], key[last]
+    if cos is not None and sin is not None:
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        key_last = rotate_back(key[last], cos[last], sin[last])
+    heads = _attend(attention, query, key, value, visits)
+    out = attention.output.affine(heads.view(T, -1), precision)
+    attention_out = None
+    if block.attention_out is not None:
+        attention_out = out[last]
+        out = block.attention_out(out, precision)
+    x_attended = torch.add(x, out, alpha=block.residual_scale)
+    m = x if block.parallel else x_attended
+    m = m if block.mlp_in is None else block.mlp_in(m, precision)
+    up = mlp.up.affine(m, precision)
+    gate = None if mlp.gate is None else mlp.gate.affine(m, precision)
+    up_last, gate_last = up[last], None if gate is None else gate[last]
+    hidden = activate(up if gate is None else gate, mlp.activation)
+    hidden = hidden if gate is None else hidden.mul_(up)
+    out = mlp.down.affine(hidden, precision)
+    mlp_out = None
+    if block.mlp_out is not None:
+        mlp_out = out[last]
+        out = block.mlp_out(out, precision)
+    layer = LayerTrace(
+        x_in=x_in,
+        query=query_last,
+        key_self=key_last,
+        value_self=value[last],
+        query_raw=query_raw[last] if attention.query_norm is not None else None,
+        key_raw=key_raw[last] if attention.key_norm is not None else None,
+        attention_out=attention_out,
+        x_mid=x_attended[last],
+        gate=gate_last,
+        up=up_last,
+        mlp_out=mlp_out,
+        keys=key,
+        values=value,
+    )
+    return torch.add(x_attended, out, alpha=block.residual_scale), layer
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """Segments of equal shape, attended in one call: queries [G, n], keys [G, m], mask [n, m]."""
+
+    queries: Tensor
+    keys: Tensor
+    mask: Tensor | None
+
+
+def _visits(segments: list[Segment], window: int | None) -> list[_Visit]:
+    groups: dict[tuple[int, int], list[Segment]] = defaultdict(list)
+    for segment in segments:
+        groups[segment.stop - segment.start, len(segment.path)].append(segment)
+    visits = []
+    for (n, m), group in groups.items():
+        mask = None
+        if n != m or (window is not None and m > window):
+            distance = torch.arange(m - n, m)[:, None] - torch.arange(m)[None, :]
+            mask = (distance >= 0) & (distance < (window or m + 1))
+        queries = torch.stack([torch.arange(s.start, s.stop) for s in group])
+        visits.append(_Visit(queries, torch.stack([s.path for s in group]), mask))
+    return visits
+
+
+def _attend(
+    attention: Attention, query: Tensor, key: Tensor, value: Tensor, visits: list[_Visit]
+) -> Tensor:
+    """Causal attention of every node over its path: [T, Hq, D]."""
+    out = torch.empty_like(query)
+    device = query.device
+    for visit in visits:
+        nodes, seen = visit.queries.to(device), visit.keys.to(device)
+        # [G, n, heads, D] -> [G, heads, n, D]
+        q, k, v = (t.transpose(1, 2) for t in (query[nodes], key[seen], value[seen]))
+        mask = None if visit.mask is None else visit.mask.to(device)
+        out[nodes] = _attend_group(attention, q, k, v, mask).transpose(1, 2)
+    return out
+
+
+def _attend_group(
+    attention: Attention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+) -> Tensor:
+    if attention.softcap is None:
+        grouped = attention.n_heads != attention.n_kv_heads
+        return F.scaled_dot_product_attention(
+            q, k, v, mask, is_causal=mask is None, scale=attention.scale, enable_gqa=grouped
+        )
+    repeat = attention.n_heads // attention.n_kv_heads
+    k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
+    scores = cap_logits(q @ k.transpose(-1, -2), attention.scale, attention.softcap)
+    if mask is None:
+        n = q.shape[-2]
+        mask = torch.ones(n, n, dtype=torch.bool, device=q.device).tril()
+    return scores.masked_fill(~mask, float("-inf")).softmax(-1) @ v
