@@ -69,8 +69,8 @@ def encode_target(
     text = tokenizer.decode(list(prompt_tokens)) if prompt is None else prompt
     spaced = prefix == "auto" and not (text and text[-1].isspace())
     between = prefix if prefix != "auto" else (" " if spaced else "")
-    token, shown = _joint(text, between + target, prompt, prompt_tokens, tokenizer)
-    if token is None:
+    only, shown = _joint(text, between + target, prompt, prompt_tokens, tokenizer)
+    if only is None:
         raise ValueError(
             f"target {target!r} is not one token after the prompt: {between + target!r} becomes "
             f"{shown}. Choose a target that is a single token, or pass a token id."
@@ -79,7 +79,7 @@ def encode_target(
     if prefix == "auto":
         swapped = target if spaced else " " + target
         other, _ = _joint(text, swapped, prompt, prompt_tokens, tokenizer)
-    return Target(token, target, -1 if other is None or other == token else other)
+    return Target(only, target, -1 if other is None or other == only else other)
 
 
 def _joint(
