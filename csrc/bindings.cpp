@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "attention/attention_cpu.h"
+#include "logprob/logprob_cpu.h"
 #include "mlp/mlp_cpu.h"
 #include "norm/norm_cpu.h"
 
@@ -44,14 +46,91 @@ Activation activation_from(const std::string& name) {
   throw py::value_error("no kernel for activation " + name);
 }
 
+// Prefixes are packed, and an attention task takes consecutive rows of one prompt.
+void check_packing(const std::int64_t* start, std::int64_t P, std::int64_t T,
+                   const std::int64_t* row_prompt, std::int64_t R) {
+  if (start[0] < 0 || start[P] > T) {
+    throw py::index_error("prefix_start reaches outside the " + std::to_string(T) +
+                          " prefix tokens");
+  }
+  for (std::int64_t p = 0; p < P; ++p) {
+    if (start[p] > start[p + 1]) throw py::value_error("prefix_start must not descend");
+  }
+  for (std::int64_t row = 1; row < R; ++row) {
+    if (row_prompt[row - 1] > row_prompt[row]) {
+      throw py::value_error("row_prompt must not descend: sort the rows by prompt");
+    }
+  }
+}
+
 struct Kernels {
   const char* isa;
+  void (*attention)(const AttentionArgs&);
+  void (*logprob)(const LogprobArgs&);
   void (*mlp)(const MlpArgs&);
   void (*norm)(const NormArgs&);
 };
 
 void register_kernels(py::module_& parent, const Kernels& kernels) {
   py::module_ m = parent.def_submodule(kernels.isa);
+  m.def(
+      "attention",
+      [run = kernels.attention](Address q, Address k, Address v, Address dq, Address dk, Address dv,
+                                Address prefix_k, Address prefix_v, Address prefix_start,
+                                Address row_prompt, Address dout, std::int64_t P, std::int64_t R,
+                                std::int64_t T, std::int64_t Hq, std::int64_t Hkv, std::int64_t D,
+                                float scale, float softcap, int num_threads) {
+        const AttentionArgs args{at<const float>(q),
+                                 at<const float>(k),
+                                 at<const float>(v),
+                                 at<const float>(dq),
+                                 at<const float>(dk),
+                                 at<const float>(dv),
+                                 at<const float>(prefix_k),
+                                 at<const float>(prefix_v),
+                                 at<const std::int64_t>(prefix_start),
+                                 prompts(row_prompt, R, P),
+                                 at<float>(dout),
+                                 P,
+                                 R,
+                                 Hq,
+                                 Hkv,
+                                 D,
+                                 scale,
+                                 softcap,
+                                 num_threads};
+        check_packing(args.prefix_start, P, T, args.row_prompt, R);
+        py::gil_scoped_release release;
+        run(args);
+      },
+      "q"_a, "k"_a, "v"_a, "dq"_a, "dk"_a, "dv"_a, "prefix_k"_a, "prefix_v"_a, "prefix_start"_a,
+      "row_prompt"_a, "dout"_a, py::kw_only(), "P"_a, "R"_a, "T"_a, "Hq"_a, "Hkv"_a, "D"_a,
+      "scale"_a, "softcap"_a, "num_threads"_a, "Write dout [R, Hq, D]; softcap 0 is none.");
+  m.def(
+      "logprob",
+      [run = kernels.logprob](Address dz, Address base_logprob, Address targets, Address row_prompt,
+                              Address sums, Address dz_target, std::int64_t P, std::int64_t R,
+                              std::int64_t V, std::int64_t K, std::int64_t start,
+                              std::int64_t width, int num_threads) {
+        const LogprobArgs args{at<const float>(dz),
+                               at<const float>(base_logprob),
+                               at<const std::int64_t>(targets),
+                               prompts(row_prompt, R, P),
+                               at<double>(sums),
+                               at<float>(dz_target),
+                               P,
+                               R,
+                               V,
+                               K,
+                               start,
+                               width,
+                               num_threads};
+        py::gil_scoped_release release;
+        run(args);
+      },
+      "dz"_a, "base_logprob"_a, "targets"_a, "row_prompt"_a, "sums"_a, "dz_target"_a, py::kw_only(),
+      "P"_a, "R"_a, "V"_a, "K"_a, "start"_a, "width"_a, "num_threads"_a,
+      "Add one vocabulary tile to sums [R, 3] float64 and fill dz_target [R, K].");
   m.def(
       "mlp",
       [run = kernels.mlp](Address gate, Address up, Address dgate, Address dup, Address row_prompt,
@@ -109,14 +188,14 @@ PYBIND11_MODULE(_C, m) {
     register_kernels(m, kernels);
     isas.append(kernels.isa);
   };
-  offer({"portable", portable::mlp, portable::norm});
+  offer({"portable", portable::attention, portable::logprob, portable::mlp, portable::norm});
 #ifdef NEGKERNEL_X86
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    offer({"avx2", avx2::mlp, avx2::norm});
+    offer({"avx2", avx2::attention, avx2::logprob, avx2::mlp, avx2::norm});
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-    offer({"avx512", avx512::mlp, avx512::norm});
+    offer({"avx512", avx512::attention, avx512::logprob, avx512::mlp, avx512::norm});
   }
 #endif
   m.attr("isas") = py::tuple(isas);

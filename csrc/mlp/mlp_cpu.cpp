@@ -1,7 +1,6 @@
 #include "mlp/mlp_cpu.h"
 
-#include <vector>
-
+#include "common/buffer.h"
 #include "mlp/activation.h"
 
 namespace negkernel::NEGKERNEL_ISA {
@@ -29,21 +28,22 @@ void mlp_rows(const MlpArgs& a) {
 #pragma omp parallel num_threads(a.num_threads)
   {
     // Rows come sorted by prompt, so a thread prepares each base of its share once.
-    std::vector<float> value(a.I), f(a.I), g(a.I);
+    Buffer scratch;
+    float* value = scratch.reserve(3 * a.I);
+    float *f = value + a.I, *g = f + a.I;
     std::int64_t prepared = -1;
 #pragma omp for schedule(static)
     for (std::int64_t row = 0; row < a.R; ++row) {
       if (a.row_prompt[row] != prepared) {
         prepared = a.row_prompt[row];
         const float* x = (gated ? a.gate : a.up) + prepared * a.I;
-        float *pv = value.data(), *pf = f.data(), *pg = g.data();
 #pragma omp simd
         for (std::int64_t i = 0; i < a.I; ++i) {
           const Base base = Act::prepare(x[i]);
-          pv[i] = base.value, pf[i] = base.f, pg[i] = base.g;
+          value[i] = base.value, f[i] = base.f, g[i] = base.g;
         }
       }
-      mlp_row<Act, gated>(a, row, value.data(), f.data(), g.data());
+      mlp_row<Act, gated>(a, row, value, f, g);
     }
   }
 }

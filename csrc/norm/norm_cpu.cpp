@@ -1,20 +1,20 @@
 #include "norm/norm_cpu.h"
 
 #include <cmath>
-#include <vector>
+
+#include "common/buffer.h"
 
 namespace negkernel::NEGKERNEL_ISA {
 namespace {
 
 // 1 / sqrt(mean square + eps) of each base vector, and for LayerNorm the vectors centred.
 struct NormBase {
-  std::vector<float> s0, centred;
+  Buffer s0, centred;
 };
 
-NormBase prepare(const NormArgs& a) {
-  NormBase base;
-  base.s0.resize(a.P * a.heads);
-  if (a.layer) base.centred.resize(a.P * a.heads * a.H);
+void prepare(const NormArgs& a, NormBase& base) {
+  base.s0.reserve(a.P * a.heads);
+  if (a.layer) base.centred.reserve(a.P * a.heads * a.H);
 #pragma omp parallel for num_threads(a.num_threads) schedule(static)
   for (std::int64_t vector = 0; vector < a.P * a.heads; ++vector) {
     const float* x = a.x + vector * a.H;
@@ -31,9 +31,8 @@ NormBase prepare(const NormArgs& a) {
     }
 #pragma omp simd reduction(+ : square)
     for (std::int64_t i = 0; i < a.H; ++i) square += x[i] * x[i];
-    base.s0[vector] = 1.0f / std::sqrt(square / a.H + a.eps);
+    base.s0.data()[vector] = 1.0f / std::sqrt(square / a.H + a.eps);
   }
-  return base;
 }
 
 // Adds the branch to d where there is one; returns the mean that LayerNorm takes off, else 0.
@@ -74,7 +73,8 @@ inline void norm_vector(const NormArgs& a, const float* __restrict x, const floa
 }  // namespace
 
 void norm(const NormArgs& a) {
-  const NormBase base = prepare(a);
+  NormBase base;
+  prepare(a, base);
   const float* x = a.layer ? base.centred.data() : a.x;
 #pragma omp parallel for num_threads(a.num_threads) schedule(static)
   for (std::int64_t row = 0; row < a.R; ++row) {
@@ -82,7 +82,7 @@ void norm(const NormArgs& a) {
       const std::int64_t from = a.row_prompt[row] * a.heads + head;
       const std::int64_t to = (row * a.heads + head) * a.H;
       const float mean = add_branch(a, a.d + to, a.branch ? a.branch + to : nullptr);
-      norm_vector(a, x + from * a.H, a.d + to, mean, base.s0[from], a.dn + to);
+      norm_vector(a, x + from * a.H, a.d + to, mean, base.s0.data()[from], a.dn + to);
     }
   }
 }

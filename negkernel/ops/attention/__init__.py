@@ -3,10 +3,10 @@
 import torch
 
 from negkernel.ops import dispatch
-from negkernel.ops.attention import reference
+from negkernel.ops.attention import cpp, reference
 from negkernel.ops.contract import check_floats, check_index, check_shape
 
-BACKENDS = {"reference": reference}
+BACKENDS = {"cpp": cpp, "reference": reference}
 
 
 def attention(

@@ -4,10 +4,10 @@ import torch
 
 from negkernel.ops import dispatch
 from negkernel.ops.contract import check_floats, check_index, check_shape
-from negkernel.ops.logprob import reference
+from negkernel.ops.logprob import cpp, reference
 from negkernel.ops.logprob.tiles import Head
 
-BACKENDS = {"reference": reference}
+BACKENDS = {"cpp": cpp, "reference": reference}
 
 
 def logprob(

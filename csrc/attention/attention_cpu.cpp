@@ -1,0 +1,215 @@
+#include "attention/attention_cpu.h"
+
+#include <vector>
+
+#include "attention/products.h"
+#include "common/buffer.h"
+#include "common/vector_math.h"
+
+namespace negkernel::NEGKERNEL_ISA {
+namespace {
+
+constexpr std::int64_t kBlock = 64;  // rows a task
+constexpr float kNoScore = -1e30f;   // of the padding: its weight vanishes
+constexpr float kSmall = 0.5f;       // largest |E| for which 1 + E has digits to spare
+
+struct Task {
+  std::int64_t prompt, head, first, last;  // key head and rows
+};
+
+std::vector<Task> make_tasks(const AttentionArgs& a) {
+  std::vector<Task> tasks;
+  for (std::int64_t first = 0; first < a.R;) {
+    const std::int64_t prompt = a.row_prompt[first];
+    std::int64_t last = first;
+    while (last < a.R && last - first < kBlock && a.row_prompt[last] == prompt) ++last;
+    for (std::int64_t head = 0; head < a.Hkv; ++head) tasks.push_back({prompt, head, first, last});
+    first = last;
+  }
+  return tasks;
+}
+
+// What a task shares: one prompt's keys and values of one head, the token itself last, and for each
+// query head that reads them the base scores (before the soft-cap) and weights.
+class SharedKeys {
+ public:
+  void prepare(const AttentionArgs& a, const Task& task) {
+    const std::int64_t start = a.prefix_start[task.prompt];
+    tokens = a.prefix_start[task.prompt + 1] - start + 1;
+    n = round_up(tokens, kTile);
+    width = round_up(a.D, kTile);
+    float* packed_keys = keys.filled(a.D * n, 0.0f);
+    float* packed_values = values.filled(tokens * width, 0.0f);
+    for (std::int64_t j = 0; j < tokens; ++j) {
+      const bool self = j + 1 == tokens;
+      const std::int64_t from = ((self ? task.prompt : start + j) * a.Hkv + task.head) * a.D;
+      const float* key = (self ? a.k : a.prefix_k) + from;
+      const float* value = (self ? a.v : a.prefix_v) + from;
+      for (std::int64_t i = 0; i < a.D; ++i) packed_keys[i * n + j] = key[i];
+      for (std::int64_t i = 0; i < a.D; ++i) packed_values[j * width + i] = value[i];
+    }
+    const std::int64_t G = a.Hq / a.Hkv;
+    score.reserve(G * n);
+    weight.reserve(G * n);
+    for (std::int64_t g = 0; g < G; ++g) {
+      const float* q = a.q + (task.prompt * a.Hq + task.head * G + g) * a.D;
+      base_weights(a, q, score.data() + g * n, weight.data() + g * n);
+    }
+  }
+
+  std::int64_t tokens, n, width;  // n and width are tokens and D, padded
+  Buffer keys;                    // [D, n]
+  Buffer values;                  // [tokens, width]
+  Buffer score, weight;           // [G, n]
+
+ private:
+  void base_weights(const AttentionArgs& a, const float* q, float* s, float* w) const;
+};
+
+// tanh(x) = -expm1(-2|x|) / (2 + expm1(-2|x|)) with x's sign.
+inline float hyperbolic_tangent(float x) {
+  const float e = exponential(-2.0f * absolute(x)).expm1;
+  const float t = -e / (2.0f + e);
+  return x < 0.0f ? -t : t;
+}
+
+// w = softmax(s) over n scores.
+inline void softmax(const float* __restrict s, std::int64_t n, float* __restrict w) {
+  float top = s[0], sum = 0.0f;
+#pragma omp simd reduction(max : top)
+  for (std::int64_t j = 0; j < n; ++j) top = s[j] > top ? s[j] : top;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t j = 0; j < n; ++j) {
+    w[j] = exponential(s[j] - top).exp;
+    sum += w[j];
+  }
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) w[j] /= sum;
+}
+
+void SharedKeys::base_weights(const AttentionArgs& a, const float* q, float* s, float* w) const {
+  product<1>(&q, keys.data(), a.D, n, s);
+  for (std::int64_t j = 0; j < n; ++j) s[j] = j < tokens ? a.scale * s[j] : kNoScore;
+  if (a.softcap > 0.0f) {
+    Buffer capped;
+    float* c = capped.filled(n, kNoScore);
+    for (std::int64_t j = 0; j < tokens; ++j) {
+      c[j] = a.softcap * hyperbolic_tangent(s[j] / a.softcap);
+    }
+    return softmax(c, n, w);
+  }
+  softmax(s, n, w);
+}
+
+// Differences of scores become differences of soft-capped scores, and s the capped ones:
+// tanh(b) - tanh(a) = tanh(b - a) (1 - tanh a tanh b).
+inline void cap(float softcap, const float* __restrict s, std::int64_t tokens, float* __restrict ds,
+                float* __restrict capped) {
+  const float inverse = 1.0f / softcap;
+#pragma omp simd
+  for (std::int64_t j = 0; j < tokens; ++j) {
+    const float before = hyperbolic_tangent(s[j] * inverse);
+    const float after = hyperbolic_tangent((s[j] + ds[j]) * inverse);
+    ds[j] = softcap * hyperbolic_tangent(ds[j] * inverse) * (1.0f - before * after);
+    capped[j] = softcap * before;
+  }
+}
+
+// ds [n], differences of the scores, become differences of the weights p:
+// p (e - E) / (1 + E), e = expm1(ds), E = sum p e, or softmax(s + ds) - p where much mass moves.
+inline void weight_differences(const float* __restrict s, const float* __restrict p, std::int64_t n,
+                               float* __restrict ds, float* __restrict scratch) {
+  float E = 0.0f;
+#pragma omp simd reduction(+ : E)
+  for (std::int64_t j = 0; j < n; ++j) {
+    scratch[j] = exponential(ds[j]).expm1;
+    E += p[j] * scratch[j];
+  }
+  if (absolute(E) <= kSmall) {
+    const float inverse = 1.0f / (1.0f + E);
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) ds[j] = p[j] * (scratch[j] - E) * inverse;
+    return;
+  }
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) scratch[j] = s[j] + ds[j];
+  softmax(scratch, n, ds);
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) ds[j] -= p[j];
+}
+
+// A thread's scratch, grown to the longest prompt that it meets.
+struct Rows {
+  Buffer ds, scratch, capped, out;
+  void reserve(const SharedKeys& shared) {
+    ds.reserve(kRows * shared.n);
+    scratch.reserve(shared.n);
+    capped.filled(shared.n, kNoScore);
+    out.reserve(kRows * shared.width);
+  }
+};
+
+// Up to kRows query vectors m = row * G + g of one task, starting at `first`.
+void attention_rows(const AttentionArgs& a, const SharedKeys& shared, const Task& task,
+                    std::int64_t first, int rows, Rows& mine) {
+  const std::int64_t G = a.Hq / a.Hkv, n = shared.n, self = shared.tokens - 1;
+  const float *dq[kRows], *dp[kRows];
+  float weight_self[kRows];
+  for (int m = 0; m < rows; ++m) {
+    const std::int64_t row = (first + m) / G, g = (first + m) % G;
+    dq[m] = a.dq + (row * a.Hq + task.head * G + g) * a.D;
+    dp[m] = mine.ds.data() + m * n;
+  }
+  product(rows, dq, shared.keys.data(), a.D, n, mine.ds.data());
+  for (int m = 0; m < rows; ++m) {
+    const std::int64_t row = (first + m) / G, g = (first + m) % G;
+    const float* q = a.q + (task.prompt * a.Hq + task.head * G + g) * a.D;
+    const float* dk = a.dk + (row * a.Hkv + task.head) * a.D;
+    float *ds = mine.ds.data() + m * n, moved = 0.0f;
+#pragma omp simd reduction(+ : moved)
+    for (std::int64_t i = 0; i < a.D; ++i) moved += (q[i] + dq[m][i]) * dk[i];
+    ds[self] += moved;
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) ds[j] *= a.scale;
+    const float *s = shared.score.data() + g * n, *p = shared.weight.data() + g * n;
+    if (a.softcap > 0.0f) {
+      cap(a.softcap, s, shared.tokens, ds, mine.capped.data());
+      s = mine.capped.data();
+    }
+    weight_differences(s, p, n, ds, mine.scratch.data());
+    weight_self[m] = p[self] + ds[self];
+  }
+  product(rows, dp, shared.values.data(), shared.tokens, shared.width, mine.out.data());
+  for (int m = 0; m < rows; ++m) {
+    const std::int64_t row = (first + m) / G, g = (first + m) % G;
+    const float* __restrict dv = a.dv + (row * a.Hkv + task.head) * a.D;
+    const float* __restrict sum = mine.out.data() + m * shared.width;
+    float* __restrict out = a.dout + (row * a.Hq + task.head * G + g) * a.D;
+#pragma omp simd
+    for (std::int64_t i = 0; i < a.D; ++i) out[i] = sum[i] + weight_self[m] * dv[i];
+  }
+}
+
+}  // namespace
+
+void attention(const AttentionArgs& a) {
+  const std::vector<Task> tasks = make_tasks(a);
+  const std::int64_t G = a.Hq / a.Hkv, n_tasks = static_cast<std::int64_t>(tasks.size());
+#pragma omp parallel num_threads(a.num_threads)
+  {
+    SharedKeys shared;
+    Rows mine;
+#pragma omp for schedule(dynamic)
+    for (std::int64_t t = 0; t < n_tasks; ++t) {
+      const Task& task = tasks[t];
+      shared.prepare(a, task);
+      mine.reserve(shared);
+      for (std::int64_t m = task.first * G; m < task.last * G; m += kRows) {
+        const std::int64_t left = task.last * G - m;
+        attention_rows(a, shared, task, m, static_cast<int>(left < kRows ? left : kRows), mine);
+      }
+    }
+  }
+}
+
+}  // namespace negkernel::NEGKERNEL_ISA
