@@ -42,6 +42,7 @@ def gradients(
     for index in reversed(range(decoder.n_layers)):
         block, base = decoder.blocks[index], trace.layers[index]
         g, prompt = g.to(block.device), prompt.to(block.device)
+        g = _through(block.mlp_sum, base.mlp_sum, g, prompt, precision)
         neurons, g_mlp_in = _mlp(block, base, g, prompt, site, precision)
         yield index, neurons.view(P, K, -1)
         if index:
@@ -62,12 +63,14 @@ def _from_logits(decoder: Decoder, trace: Trace, targets: Tensor, precision: Pre
     if decoder.softcap is None:
         mean = precision.matmul(p, head.t())
         picked = head[targets.reshape(-1)].to(precision.state)
-    else:  # d softcap(z)/dz = 1 - (logit / cap)^2
-        slope = 1 - (trace.logits / decoder.softcap).square()
+    else:  # d softcap(z)/dz = 1 - tanh(z / cap)^2
+        slope = 1 - torch.tanh(trace.logits * (decoder.logit_scale / decoder.softcap)).square()
         mean = precision.matmul(p * slope, head.t())
         picked = head[targets.reshape(-1)].to(precision.state)
         picked = picked * slope.gather(1, targets).reshape(-1, 1)
     g = (picked - mean[prompt]) * (p_target.reshape(-1, 1) * decoder.logit_scale)
+    if decoder.projection is not None:
+        g = decoder.projection.transpose(g, precision)
     return _through(decoder.final_norm, trace.x_final, g, prompt, precision)
 
 
@@ -106,6 +109,7 @@ def _below(
     """Gradient in the layer's input, given those in its output and in the MLP's input."""
     spec = block.attention
     g_mid = g if block.parallel else g + g_mlp_in
+    g_mid = _through(block.attention_sum, base.attention_sum, g_mid, prompt, precision)
     g_out = g_mid if block.residual_scale == 1.0 else g_mid * block.residual_scale
     g_out = _through(block.attention_out, base.attention_out, g_out, prompt, precision)
     g_heads = spec.output.transpose(g_out, precision).view(len(g), spec.n_heads, -1)
@@ -122,9 +126,8 @@ def _below(
         scale=spec.scale,
         softcap=spec.softcap,
     )
-    self_scale = trace.self_scale(precision.state)
-    if self_scale is not None:
-        g_key = g_key * self_scale.to(g_key.device)[prompt]
+    if base.self_scale is not None:
+        g_key = g_key * base.self_scale[prompt]
     g_query = _through(spec.query_norm, base.query_raw, g_query, prompt, precision)
     g_key = _through(spec.key_norm, base.key_raw, g_key, prompt, precision)
     g_in = spec.query.transpose(g_query.flatten(1), precision)
@@ -137,7 +140,8 @@ def _below(
 def _through(
     spec: Norm | None, x: Tensor | None, g: Tensor, prompt: Tensor, precision: Precision
 ) -> Tensor:
-    """Take gradients back through a norm; unchanged where there is none."""
+    """Take gradients back through a norm, in the shape it saw; unchanged where there is none."""
     if spec is None or x is None:
         return g
+    g = g.view(len(g), *x.shape[1:])
     return norm_vjp(x, g, prompt, weight=spec.gain(precision), eps=spec.eps, kind=spec.kind)

@@ -75,25 +75,23 @@ def attention_step(
     base: LayerTrace,
     stream: Stream,
     prefix: tuple[Tensor, Tensor, Tensor],
-    self_scale: Tensor | None,
     precision: Precision,
 ) -> None:
     """Difference of the attention branch, left pending in ``stream``.
 
-    ``prefix`` is :meth:`Trace.prefix` of this layer; ``self_scale`` [P, 1, D] what RoPE and its
-    transpose multiply a key by, None for 1.
+    ``prefix`` is :meth:`Trace.prefix` of this layer.
     """
     spec = block.attention
     r = len(stream.row)
-    dn = _normed(block.attention_in, base.x_in, stream, precision)
+    dn = norm_step(block.attention_in, base.x_in, stream, precision)
     dq = spec.query.linear(dn, precision).view(r, spec.n_heads, -1)
     dk = spec.key.linear(dn, precision).view(r, spec.n_kv_heads, -1)
     dv = spec.value.linear(dn, precision).view(r, spec.n_kv_heads, -1)
     del dn
     dq = _norm(spec.query_norm, base.query_raw, dq, stream.prompt, precision)
     dk = _norm(spec.key_norm, base.key_raw, dk, stream.prompt, precision)
-    if self_scale is not None:
-        dk = dk * self_scale[stream.prompt]
+    if base.self_scale is not None:
+        dk = dk * base.self_scale[stream.prompt]
     keys, values, start = prefix
     do = attention(
         base.query,
@@ -111,6 +109,8 @@ def attention_step(
     )
     out = spec.output.linear(do.view(r, -1), precision)
     stream.pending = _branch(block, block.attention_out, base.attention_out, out, stream, precision)
+    if block.attention_sum is not None and base.attention_sum is not None:
+        stream.d = norm_step(block.attention_sum, base.attention_sum, stream, precision)
 
 
 def mlp_step(
@@ -126,11 +126,11 @@ def mlp_step(
     spec = block.mlp
     if block.parallel:  # the MLP reads the block's input, so the attention has to wait its turn
         attended, stream.pending = stream.pending, None
-        dn = _normed(block.mlp_in, base.x_in, stream, precision)
+        dn = norm_step(block.mlp_in, base.x_in, stream, precision)
         stream.pending = attended
         stream.settle()
     else:
-        dn = _normed(block.mlp_in, base.x_mid, stream, precision)
+        dn = norm_step(block.mlp_in, base.x_mid, stream, precision)
     dup = spec.up.linear(dn, precision)
     dgate = None if spec.gate is None else spec.gate.linear(dn, precision)
     dh = mlp(base.gate, base.up, dgate, dup, stream.prompt, activation=spec.activation)
@@ -143,6 +143,8 @@ def mlp_step(
         dh[entries.row, entries.neuron] += _hidden_shift(spec, gate, up, entries, site, axis)
     out = spec.down.linear(dh, precision)
     stream.pending = _branch(block, block.mlp_out, base.mlp_out, out, stream, precision)
+    if block.mlp_sum is not None and base.mlp_sum is not None:
+        stream.d = norm_step(block.mlp_sum, base.mlp_sum, stream, precision)
 
 
 def enter(
@@ -173,7 +175,8 @@ def enter(
         weights[entries.row, column] = change
         out = weights @ columns
     fresh = Stream(prompt, prompt, out)
-    return _branch(block, block.mlp_out, base.mlp_out, out, fresh, precision)
+    d = _branch(block, block.mlp_out, base.mlp_out, out, fresh, precision)
+    return _norm(block.mlp_sum, base.mlp_sum, d, prompt, precision)
 
 
 def _hidden_shift(
@@ -201,8 +204,8 @@ def _hidden_shift(
     return mlp(shifted[None], up[None], amount[None], still, one, activation=spec.activation)[0]
 
 
-def _normed(spec: Norm | None, x: Tensor, stream: Stream, precision: Precision) -> Tensor:
-    """Difference of a pre-norm's output; adds the pending branch to ``stream.d`` on the way."""
+def norm_step(spec: Norm | None, x: Tensor, stream: Stream, precision: Precision) -> Tensor:
+    """Difference of a norm of the stream; adds the pending branch to ``stream.d`` on the way."""
     if spec is None:
         return stream.settle()
     branch, stream.pending = stream.pending, None
@@ -220,10 +223,22 @@ def _normed(spec: Norm | None, x: Tensor, stream: Stream, precision: Precision) 
 def _norm(
     spec: Norm | None, x: Tensor | None, d: Tensor, prompt: Tensor, precision: Precision
 ) -> Tensor:
-    """Difference of a norm that stands alone (a head norm, a norm after a sublayer)."""
+    """Difference of a norm that stands alone (a head norm, a norm after a sublayer).
+
+    ``d`` is brought into the shape in which the base ``x`` was normed: [r, Hq, D] is [r, Hq * D]
+    to a norm that spans the heads.
+    """
     if spec is None or x is None:
         return d
-    return norm(x, d, prompt, weight=spec.gain(precision), eps=spec.eps, kind=spec.kind)
+    dn = norm(
+        x,
+        d.view(len(d), *x.shape[1:]),
+        prompt,
+        weight=spec.gain(precision),
+        eps=spec.eps,
+        kind=spec.kind,
+    )
+    return dn.view(d.shape)
 
 
 def _branch(

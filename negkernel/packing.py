@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,11 +55,11 @@ class Packing:
 
 
 def pack(
-    prompts: Sequence[Sequence[int]], length_key: Callable[[int], int] = lambda length: 0
+    prompts: Sequence[Sequence[int]], length_key: Callable[[int], Any] = lambda length: 0
 ) -> Packing:
     """Pack token lists (none empty) into a :class:`Packing`.
 
-    Only prompts with equal ``length_key(len(prompt))`` share nodes.
+    Only prompts with equal ``length_key(len(prompt))``, which must sort, share nodes.
     """
     arrays = [np.asarray(prompt, dtype=np.int64) for prompt in prompts]
     order = sorted(range(len(arrays)), key=lambda i: (length_key(len(arrays[i])), list(prompts[i])))

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel.delta_layer import Entries, Stream, attention_step, enter, mlp_step
+from negkernel.delta_layer import Entries, Stream, attention_step, enter, mlp_step, norm_step
 from negkernel.families.parts import Decoder, Precision
 from negkernel.ops.logprob import logprob
-from negkernel.ops.norm import norm
 from negkernel.rows import Rows
 from negkernel.trace import LayerTrace, Trace
 
@@ -61,8 +60,7 @@ def propagate(
             stream.to(block.device)
             entries = _entries(rows, here[~entering], entry_row, stream.row, base.up)
             prefix = trace.prefix(index, block.attention.window, span.start, span.stop)
-            self_scale = _on(trace.self_scale(precision.state), span, block.device)
-            attention_step(block, base, stream, prefix, self_scale, precision)
+            attention_step(block, base, stream, prefix, precision)
             mlp_step(block, base, stream, entries, site, axis, precision)
         if bool(entering.any()):
             row = torch.nonzero(first_layer == index)[:, 0]
@@ -87,16 +85,9 @@ def _read_out(
     """Final norm and LM head of all rows, back in the batch's order: [r, K]."""
     device = trace.x_final.device
     stream.to(device)
-    final = decoder.final_norm
-    dn = norm(
-        trace.x_final[span],
-        stream.d,
-        stream.prompt,
-        weight=final.gain(precision),
-        eps=final.eps,
-        kind=final.kind,
-        branch=stream.pending,
-    )
+    dn = norm_step(decoder.final_norm, trace.x_final[span], stream, precision)
+    if decoder.projection is not None:
+        dn = decoder.projection.linear(dn, precision)
     head = decoder.head.weight
 
     def tile(start: int, stop: int) -> Tensor:
@@ -131,12 +122,8 @@ def _entries(rows: Rows, entry: Tensor, entry_row: Tensor, row: Tensor, like: Te
 def _select(layer: LayerTrace, span: slice) -> LayerTrace:
     """Restrict the per-prompt tensors of ``layer`` to the prompts ``span``."""
     per_prompt: dict[str, Any] = {
-        field.name: _on(getattr(layer, field.name), span, None)
+        field.name: None if (x := getattr(layer, field.name)) is None else x[span]
         for field in fields(layer)
         if field.name not in ("keys", "values")
     }
     return replace(layer, **per_prompt)
-
-
-def _on(x: Tensor | None, span: slice, device: torch.device | None) -> Tensor | None:
-    return None if x is None else x[span].to(device or x.device)

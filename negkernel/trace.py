@@ -17,7 +17,7 @@ from torch import Tensor
 
 from negkernel.families.activations import activate
 from negkernel.families.parts import Attention, Block, Decoder, Precision
-from negkernel.families.rotary import rotate, rotate_back
+from negkernel.families.rotary import Rotary, rotate, rotate_back
 from negkernel.packing import Packing, Segment, pack
 
 
@@ -33,13 +33,18 @@ class LayerTrace:
     query: Tensor  # [P, Hq, D] after the head norm, not rotated
     key_self: Tensor  # [P, Hkv, D] probed frame
     value_self: Tensor  # [P, Hkv, D]
-    query_raw: Tensor | None  # [P, Hq, D] before the head norm
-    key_raw: Tensor | None  # [P, Hkv, D] before the head norm
+    self_scale: Tensor | None  # [P, 1, D] what rotating a key there and back multiplies it by
+    query_raw: Tensor | None  # [P, Hq, D] or [P, Hq * D] before the head norm
+    key_raw: Tensor | None  # [P, Hkv, D] or [P, Hkv * D] before the head norm
     attention_out: Tensor | None  # [P, H] before the norm that follows the attention
+    attention_sum: Tensor | None  # [P, H] before the norm of the attention's residual sum
     x_mid: Tensor  # [P, H] after the attention's residual sum
     gate: Tensor | None  # [P, I]
     up: Tensor  # [P, I]
     mlp_out: Tensor | None  # [P, H] before the norm that follows the MLP
+    mlp_sum: Tensor | None  # [P, H] before the norm of the MLP's residual sum
+    cos: Tensor | None  # [P, d] of the last tokens
+    sin: Tensor | None  # [P, d]
     keys: Tensor  # [T, Hkv, D] rotated to their own positions
     values: Tensor  # [T, Hkv, D]
 
@@ -51,10 +56,8 @@ class Trace:
     packing: Packing
     layers: list[LayerTrace]
     x_final: Tensor  # [P, H] before the final norm
-    logits: Tensor  # [P, V] after scale and soft-cap
+    logits: Tensor  # [P, V] the head's output, before scale and soft-cap
     logprob: Tensor  # [P, V]
-    cos: Tensor | None  # [P, D] of the last tokens
-    sin: Tensor | None
 
     @property
     def n_prompts(self) -> int:
@@ -79,25 +82,10 @@ class Trace:
         start = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         nodes = torch.cat(paths).to(device)
         keys, values = base.keys[nodes], base.values[nodes]
-        if self.cos is not None and self.sin is not None:
-            prompt = torch.repeat_interleave(torch.arange(first, last), lengths)
-            cos, sin = self.cos.to(device), self.sin.to(device)
-            prompt = prompt.to(device)
-            keys = rotate_back(keys, cos[prompt], sin[prompt])
+        if base.cos is not None and base.sin is not None:
+            prompt = torch.repeat_interleave(torch.arange(first, last), lengths).to(device)
+            keys = rotate_back(keys, base.cos[prompt], base.sin[prompt])
         return keys, values, start.to(device)
-
-    def self_scale(self, dtype: torch.dtype) -> Tensor | None:
-        """``cos^2 + sin^2`` [P, 1, D] of the last tokens, None where it is 1 to the last bit.
-
-        What rotating a key and rotating it back multiplies it by: RoPE scaling (YaRN, longrope)
-        makes it differ from 1, and so does the float32 rounding of cos and sin in a float64 model.
-        """
-        if self.cos is None or self.sin is None:
-            return None
-        scale = self.cos.to(dtype).square() + self.sin.to(dtype).square()
-        if (scale - 1).abs().max() <= 4 * torch.finfo(torch.float32).eps and dtype == torch.float32:
-            return None
-        return scale[:, None, :]
 
 
 @torch.no_grad()
@@ -107,63 +95,75 @@ def trace(decoder: Decoder, prompts: Sequence[Sequence[int]], precision: Precisi
     device = decoder.blocks[0].device
     tokens, positions = packing.tokens.to(device), packing.positions.to(device)
     x = decoder.embed(tokens, positions)
-    cos, sin = _rotary(decoder, packing, positions)
+    rotations = {rotary: _rotation(rotary, packing, positions) for rotary in decoder.rotaries}
     last = packing.last
     visits: dict[int | None, list[_Visit]] = {}
     layers = []
     for block in decoder.blocks:
         device = block.device
         x, last = x.to(device), last.to(device)
-        if cos is not None and sin is not None:
-            cos, sin = cos.to(device), sin.to(device)
-        window = block.attention.window
+        rotary, window = block.attention.rotary, block.attention.window
+        rotation = None
+        if rotary is not None:
+            cos, sin = rotations[rotary]
+            rotation = rotations[rotary] = cos.to(device), sin.to(device)
         if window not in visits:
             visits[window] = _visits(packing.segments, window)
-        x, layer = _layer(block, x, last, cos, sin, visits[window], precision)
+        x, layer = _layer(block, x, last, rotation, visits[window], precision)
         layers.append(layer)
     x_final = x[last]
-    logits = decoder.head.affine(decoder.final_norm(x_final, precision), precision)
-    logits = cap_logits(logits, decoder.logit_scale, decoder.softcap)
+    n = x_final if decoder.final_norm is None else decoder.final_norm(x_final, precision)
+    n = n if decoder.projection is None else decoder.projection.affine(n, precision)
+    logits = decoder.head.affine(n, precision)
     return Trace(
         packing=packing,
         layers=layers,
         x_final=x_final,
         logits=logits,
-        logprob=F.log_softmax(logits, dim=-1),
-        cos=None if cos is None else cos[last],
-        sin=None if sin is None else sin[last],
+        logprob=F.log_softmax(cap(logits, decoder.logit_scale, decoder.softcap), dim=-1),
     )
 
 
-def cap_logits(logits: Tensor, scale: float, softcap: float | None) -> Tensor:
-    """Apply a family's logit scale and soft-cap."""
-    logits = logits if scale == 1.0 else logits * scale
-    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+def cap(scores: Tensor, scale: float, softcap: float | None) -> Tensor:
+    """Scale scores or logits and soft-cap them: ``softcap * tanh(scale * scores / softcap)``."""
+    scores = scores if scale == 1.0 else scores * scale
+    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
 
 
-def _rotary(
-    decoder: Decoder, packing: Packing, positions: Tensor
-) -> tuple[Tensor | None, Tensor | None]:
-    """Cos and sin [T, D] of all nodes, each with the frequencies its prompt's length asks for."""
-    if decoder.rotary is None:
-        return None, None
+def _rotation(rotary: Rotary, packing: Packing, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cos and sin [T, d] of all nodes, each with the frequencies its prompt's length asks for."""
     lengths = packing.length.tolist()
-    by_key = {decoder.rotary_length(n): n for n in lengths}
+    by_key = {rotary.length_key(n): n for n in lengths}
     if len(by_key) == 1:
-        return decoder.rotary(positions, max(lengths))
-    keys = torch.tensor([decoder.rotary_length(n) for n in lengths], device=positions.device)
+        return rotary(positions, max(lengths))
+    keys = torch.tensor([rotary.length_key(n) for n in lengths], device=positions.device)
     order = torch.argsort(keys, stable=True)
-    parts = [decoder.rotary(positions[keys == key], by_key[key]) for key in sorted(by_key)]
+    parts = [rotary(positions[keys == key], by_key[key]) for key in sorted(by_key)]
     inverse = torch.argsort(order)
     return torch.cat([c for c, _ in parts])[inverse], torch.cat([s for _, s in parts])[inverse]
+
+
+def _self_scale(cos: Tensor, sin: Tensor, like: Tensor) -> Tensor | None:
+    """``cos^2 + sin^2`` [P, 1, D] of the last tokens, None where it is 1 to the last bit.
+
+    What rotating a key [P, Hkv, D] ``like`` this and rotating it back multiplies it by: RoPE
+    scaling (YaRN, longrope) makes it differ from 1, and so does the float32 rounding of cos and
+    sin in a float64 model. Dimensions that RoPE leaves alone have 1.
+    """
+    square = cos.to(like.dtype).square() + sin.to(like.dtype).square()
+    rounding = 4 * torch.finfo(torch.float32).eps
+    if like.dtype == torch.float32 and (square - 1).abs().max() <= rounding:
+        return None
+    scale = like.new_ones(like.shape[0], 1, like.shape[-1])
+    scale[:, 0, : square.shape[-1]] = square
+    return scale
 
 
 def _layer(
     block: Block,
     x: Tensor,
     last: Tensor,
-    cos: Tensor | None,
-    sin: Tensor | None,
+    rotation: tuple[Tensor, Tensor] | None,
     visits: list[_Visit],
     precision: Precision,
 ) -> tuple[Tensor, LayerTrace]:
@@ -176,13 +176,19 @@ def _layer(
     value = attention.value.affine(n, precision).view(T, attention.n_kv_heads, -1)
     query, key = query_raw, key_raw
     if attention.query_norm is not None:
-        query = attention.query_norm(query_raw, precision)
+        query_raw = attention.for_norm(query_raw)
+        query = attention.query_norm(query_raw, precision).view(query.shape)
     if attention.key_norm is not None:
-        key = attention.key_norm(key_raw, precision)
+        key_raw = attention.for_norm(key_raw)
+        key = attention.key_norm(key_raw, precision).view(key.shape)
     query_last, key_last = query[last], key[last]
-    if cos is not None and sin is not None:
+    cos_last = sin_last = self_scale = None
+    if rotation is not None:
+        cos, sin = rotation
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        key_last = rotate_back(key[last], cos[last], sin[last])
+        cos_last, sin_last = cos[last], sin[last]
+        key_last = rotate_back(key[last], cos_last, sin_last)
+        self_scale = _self_scale(cos_last, sin_last, key_last)
     heads = _attend(attention, query, key, value, visits)
     out = attention.output.affine(heads.view(T, -1), precision)
     attention_out = None
@@ -190,6 +196,10 @@ def _layer(
         attention_out = out[last]
         out = block.attention_out(out, precision)
     x_attended = torch.add(x, out, alpha=block.residual_scale)
+    attention_sum = None
+    if block.attention_sum is not None:
+        attention_sum = x_attended[last]
+        x_attended = block.attention_sum(x_attended, precision)
     m = x if block.parallel else x_attended
     m = m if block.mlp_in is None else block.mlp_in(m, precision)
     up = mlp.up.affine(m, precision)
@@ -202,22 +212,32 @@ def _layer(
     if block.mlp_out is not None:
         mlp_out = out[last]
         out = block.mlp_out(out, precision)
+    x_out = torch.add(x_attended, out, alpha=block.residual_scale)
+    mlp_sum = None
+    if block.mlp_sum is not None:
+        mlp_sum = x_out[last]
+        x_out = block.mlp_sum(x_out, precision)
     layer = LayerTrace(
         x_in=x_in,
         query=query_last,
         key_self=key_last,
         value_self=value[last],
+        self_scale=self_scale,
         query_raw=query_raw[last] if attention.query_norm is not None else None,
         key_raw=key_raw[last] if attention.key_norm is not None else None,
         attention_out=attention_out,
+        attention_sum=attention_sum,
         x_mid=x_attended[last],
         gate=gate_last,
         up=up_last,
         mlp_out=mlp_out,
+        mlp_sum=mlp_sum,
+        cos=cos_last,
+        sin=sin_last,
         keys=key,
         values=value,
     )
-    return torch.add(x_attended, out, alpha=block.residual_scale), layer
+    return x_out, layer
 
 
 @dataclass(frozen=True)
@@ -269,7 +289,7 @@ def _attend_group(
         )
     repeat = attention.n_heads // attention.n_kv_heads
     k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
-    scores = cap_logits(q @ k.transpose(-1, -2), attention.scale, attention.softcap)
+    scores = cap(q @ k.transpose(-1, -2), attention.scale, attention.softcap)
     if mask is None:
         n = q.shape[-2]
         mask = torch.ones(n, n, dtype=torch.bool, device=q.device).tril()

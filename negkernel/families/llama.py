@@ -26,12 +26,10 @@ def describe(model: Any, precision: Precision) -> Decoder:
         return body.embed_tokens(ids).to(precision.state)
 
     return Decoder(
-        blocks=tuple(_block(layer, config) for layer in body.layers),
+        blocks=tuple(_block(layer, config, rotary) for layer in body.layers),
         embed=embed,
         final_norm=rms(body.norm),
         head=Projection(model.lm_head),
-        rotary=rotary,
-        rotary_length=rotary.length_key,
     )
 
 
@@ -47,7 +45,7 @@ def head_norm(attention: Any, name: str) -> Norm | None:
     return None if module is None else rms(module)
 
 
-def _block(layer: Any, config: Any) -> Block:
+def _block(layer: Any, config: Any, rotary: Rotary) -> Block:
     attention, mlp = layer.self_attn, layer.mlp
     # Mistral keeps the window in the config, the Qwens on each layer that slides.
     window = getattr(attention, "sliding_window", None)
@@ -63,6 +61,7 @@ def _block(layer: Any, config: Any) -> Block:
             n_kv_heads=config.num_key_value_heads,
             head_dim=attention.head_dim,
             scale=attention.scaling,
+            rotary=rotary,
             query_norm=head_norm(attention, "q_norm"),
             key_norm=head_norm(attention, "k_norm"),
             window=window,

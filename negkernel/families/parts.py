@@ -2,9 +2,7 @@
 
 A family (:mod:`negkernel.families`) describes a Hugging Face model with these parts and nothing
 else. They hold references to the model's own modules, never copies, so weights that a user edits
-in place are seen by the next call. Every projection is reached through :class:`Projection`: the
-engine only ever needs ``W x``, ``W^T y`` and columns of ``W``, which is also all that a quantized
-matrix can offer cheaply.
+in place are seen by the next call.
 """
 
 from __future__ import annotations
@@ -16,91 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from negkernel.families.weights import dense_shape, dense_weight
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Which dtype carries what.
-
-    Attributes
-    ----------
-    state : torch.dtype
-        Residual stream, differences, norms, softmax: float32, or float64 for a float64 model.
-    operand : torch.dtype
-        What matrix multiplications read. Results always come back in ``state``.
-    """
-
-    state: torch.dtype
-    operand: torch.dtype
-
-    def rounded(self, x: Tensor) -> Tensor:
-        """``x`` as a matrix product would read it, in the state dtype."""
-        return x.to(self.operand).to(self.state)
-
-    def matmul(self, x: Tensor, weight: Tensor) -> Tensor:
-        """``x @ weight.T`` with operands in ``operand`` and the result in ``state``.
-
-        The CPU has no matrix unit that takes half-precision operands and returns float32, so there
-        the operands are rounded first (if asked for) and multiplied in float32: what a tensor core
-        computes, since a product of two bf16 numbers is exact in float32.
-        """
-        if x.is_cuda and self.operand != self.state:
-            return torch.mm(x.to(self.operand), weight.to(self.operand).t(), out_dtype=self.state)
-        return F.linear(self.rounded(x), self.rounded(weight))
-
-
-@dataclass(frozen=True)
-class Projection:
-    """One linear map ``W`` [out, in] of the model, bias kept apart.
-
-    Attributes
-    ----------
-    module : nn.Module
-        ``nn.Linear``, a transposed ``Conv1D``, or a bitsandbytes layer.
-    rows : slice or None
-        The part of the output that belongs to this projection, for fused matrices
-        (``gate_up_proj``, ``query_key_value``). None means all of it.
-    """
-
-    module: nn.Module
-    rows: slice | None = None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(out, in), without touching the weights."""
-        out, inner = dense_shape(self.module)
-        return (out, inner) if self.rows is None else (len(range(out)[self.rows]), inner)
-
-    @property
-    def weight(self) -> Tensor:
-        """``W`` [out, in], dequantized if need be."""
-        weight = dense_weight(self.module)
-        return weight if self.rows is None else weight[self.rows]
-
-    @property
-    def bias(self) -> Tensor | None:
-        """The bias [out], or None."""
-        bias = getattr(self.module, "bias", None)
-        return bias if bias is None or self.rows is None else bias[self.rows]
-
-    def linear(self, x: Tensor, precision: Precision) -> Tensor:
-        """``W x`` for rows ``x`` [R, in]: what differences go through."""
-        return precision.matmul(x, self.weight)
-
-    def affine(self, x: Tensor, precision: Precision) -> Tensor:
-        """``W x + b`` for rows ``x`` [R, in]: what states go through."""
-        y = self.linear(x, precision)
-        return y if self.bias is None else y.add_(self.bias.to(y.dtype))
-
-    def transpose(self, y: Tensor, precision: Precision) -> Tensor:
-        """``W^T y`` for rows ``y`` [R, out]: what gradients go through."""
-        return precision.matmul(y, self.weight.t())
-
-    def columns(self, index: Tensor, precision: Precision) -> Tensor:
-        """Columns ``W[:, index]`` as rows [len(index), out] in the state dtype."""
-        weight = self.weight
-        return weight[:, index.to(weight.device)].t().to(precision.state).contiguous()
+from negkernel.families.projection import Precision as Precision
+from negkernel.families.projection import Projection as Projection
+from negkernel.families.rotary import Rotary
 
 
 @dataclass(frozen=True)
@@ -139,8 +55,13 @@ class Attention:
 
     Attributes
     ----------
+    rotary : Rotary or None
+        RoPE of this layer; layers that rotate alike share one object. None where positions are
+        learned, or not told at all.
     query_norm, key_norm : Norm or None
         Norms of each head's query and key before RoPE (Qwen3).
+    joint_norm : bool
+        The two norms run over all heads together instead (OLMo 2).
     window : int or None
         A query sees itself and the ``window - 1`` tokens before it; None sees everything.
     softcap : float or None
@@ -155,10 +76,16 @@ class Attention:
     n_kv_heads: int
     head_dim: int
     scale: float
+    rotary: Rotary | None = None
     query_norm: Norm | None = None
     key_norm: Norm | None = None
+    joint_norm: bool = False
     window: int | None = None
     softcap: float | None = None
+
+    def for_norm(self, heads: Tensor) -> Tensor:
+        """Return heads [T, n, D] in the shape that ``query_norm`` and ``key_norm`` run over."""
+        return heads.flatten(1) if self.joint_norm else heads
 
 
 @dataclass(frozen=True)
@@ -175,9 +102,9 @@ class MLP:
 class Block:
     """One decoder layer.
 
-    ``x -> x + scale * attention_out(attention(attention_in(x)))``, then the same with the MLP;
-    ``parallel`` blocks feed the MLP from the block's input instead. A norm that a family lacks is
-    None and means identity.
+    ``x -> attention_sum(x + scale * attention_out(attention(attention_in(x))))``, then the same
+    with the MLP; ``parallel`` blocks feed the MLP from the block's input instead. A norm that a
+    family lacks is None and means identity; the two of the sums are those of post-norm models.
     """
 
     attention: Attention
@@ -186,6 +113,8 @@ class Block:
     mlp_in: Norm | None
     attention_out: Norm | None = None
     mlp_out: Norm | None = None
+    attention_sum: Norm | None = None
+    mlp_sum: Norm | None = None
     parallel: bool = False
     residual_scale: float = 1.0
 
@@ -203,21 +132,17 @@ class Decoder:
     ----------
     embed : callable
         Token ids [T] and positions [T] -> residual stream [T, H] in the state dtype.
-    rotary : callable or None
-        Positions [T] and the prompt's length -> (cos, sin), each [T, D], float32.
-    rotary_length : callable
-        Prompt length -> hashable key; prompts with the same key share RoPE frequencies, hence
-        may share the keys of a common prefix (dynamic and long RoPE depend on the length).
+    projection : Projection or None
+        Between the final norm and the head (OPT-350m).
     logit_scale, softcap : float
         Logits are ``logit_scale * head(x)``, then capped as in :class:`Attention`.
     """
 
     blocks: tuple[Block, ...]
     embed: Callable[[Tensor, Tensor], Tensor]
-    final_norm: Norm
+    final_norm: Norm | None
     head: Projection
-    rotary: Callable[[Tensor, int], tuple[Tensor, Tensor]] | None
-    rotary_length: Callable[[int], int] = lambda length: 0
+    projection: Projection | None = None
     logit_scale: float = 1.0
     softcap: float | None = None
 
@@ -225,3 +150,17 @@ class Decoder:
     def n_layers(self) -> int:
         """Number of blocks."""
         return len(self.blocks)
+
+    @property
+    def rotaries(self) -> tuple[Rotary, ...]:
+        """The different RoPEs of its layers."""
+        found = [block.attention.rotary for block in self.blocks]
+        return tuple(dict.fromkeys(rotary for rotary in found if rotary is not None))
+
+    def rotary_length(self, length: int) -> tuple[int, ...]:
+        """Key of a prompt length: prompts with equal keys share RoPE frequencies.
+
+        Only those may share the keys of a common prefix; dynamic and long RoPE depend on the
+        prompt's length.
+        """
+        return tuple(rotary.length_key(length) for rotary in self.rotaries)

@@ -1,0 +1,104 @@
+"""Linear maps of the model, and the dtypes they are multiplied in.
+
+Every projection is reached through :class:`Projection`: the engine only ever needs ``W x``,
+``W^T y`` and columns of ``W``, which is also all that a quantized matrix can offer cheaply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from negkernel.families.weights import dense_shape, dense_weight
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Which dtype carries what.
+
+    Attributes
+    ----------
+    state : torch.dtype
+        Residual stream, differences, norms, softmax: float32, or float64 for a float64 model.
+    operand : torch.dtype
+        What matrix multiplications read. Results always come back in ``state``.
+    """
+
+    state: torch.dtype
+    operand: torch.dtype
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """``x`` as a matrix product would read it, in the state dtype."""
+        return x.to(self.operand).to(self.state)
+
+    def matmul(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``x @ weight.T`` with operands in ``operand`` and the result in ``state``.
+
+        The CPU has no matrix unit that takes half-precision operands and returns float32, so there
+        the operands are rounded first (if asked for) and multiplied in float32: what a tensor core
+        computes, since a product of two bf16 numbers is exact in float32.
+        """
+        if x.is_cuda and self.operand != self.state:
+            return torch.mm(x.to(self.operand), weight.to(self.operand).t(), out_dtype=self.state)
+        return F.linear(self.rounded(x), self.rounded(weight))
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One linear map ``W`` [out, in] of the model, bias kept apart.
+
+    Attributes
+    ----------
+    module : nn.Module
+        ``nn.Linear``, a transposed ``Conv1D``, or a bitsandbytes layer.
+    rows : slice, int64 Tensor or None
+        The outputs that belong to this projection, for fused matrices: a slice where they lie
+        together (``gate_up_proj``), their indices where they do not (``query_key_value`` of
+        GPT-NeoX). None means all of them.
+    """
+
+    module: nn.Module
+    rows: slice | Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out, in), without touching the weights."""
+        out, inner = dense_shape(self.module)
+        if isinstance(self.rows, slice):
+            out = len(range(out)[self.rows])
+        elif self.rows is not None:
+            out = len(self.rows)
+        return out, inner
+
+    @property
+    def weight(self) -> Tensor:
+        """``W`` [out, in], dequantized if need be."""
+        weight = dense_weight(self.module)
+        return weight if self.rows is None else weight[self.rows]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias [out], or None."""
+        bias = getattr(self.module, "bias", None)
+        return bias if bias is None or self.rows is None else bias[self.rows]
+
+    def linear(self, x: Tensor, precision: Precision) -> Tensor:
+        """``W x`` for rows ``x`` [R, in]: what differences go through."""
+        return precision.matmul(x, self.weight)
+
+    def affine(self, x: Tensor, precision: Precision) -> Tensor:
+        """``W x + b`` for rows ``x`` [R, in]: what states go through."""
+        y = self.linear(x, precision)
+        return y if self.bias is None else y.add_(self.bias.to(y.dtype))
+
+    def transpose(self, y: Tensor, precision: Precision) -> Tensor:
+        """``W^T y`` for rows ``y`` [R, out]: what gradients go through."""
+        return precision.matmul(y, self.weight.t())
+
+    def columns(self, index: Tensor, precision: Precision) -> Tensor:
+        """Columns ``W[:, index]`` as rows [len(index), out] in the state dtype."""
+        weight = self.weight
+        return weight[:, index.to(weight.device)].t().to(precision.state).contiguous()
