@@ -1,0 +1,26 @@
+"""neurgrad: the science on top of ``negkernel``.
+
+Neuron empirical gradients of real prompts, their pictures, skill-neuron probes and the benchmark
+they are read from. The subpackages are loaded when first used, so that importing ``neurgrad``
+costs nothing: ``neurgrad.demo``, ``neurgrad.mceval8k``, ``neurgrad.probes``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from negkernel.version import __version__
+
+if TYPE_CHECKING:
+    from neurgrad import demo, mceval8k, probes
+
+__all__ = ["__version__", "demo", "mceval8k", "probes"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'neurgrad' has no attribute {name!r}")
+    return import_module(f"neurgrad.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,50 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What a column of `to_frame()` is called in a table, and how its numbers are written.
+COLUMNS = {
+    "layer": ("layer", "{:d}"),
+    "neuron": ("neuron", "{:d}"),
+    "activation": ("activation", "{:+.3f}"),
+    "cg": ("CG (p/unit)", "{:+.3e}"),
+    "neurgrad": ("NeurGrad (p/unit)", "{:+.3e}"),
+    "neg": ("NEG (p/unit)", "{:+.3e}"),
+    "pearson": ("r", "{:+.3f}"),
+    "linear": ("linear", "{}"),
+}
+
+
+def key_values(title: str, lines: Mapping[str, str]) -> Table:
+    """Lay out names and values in two columns."""
+    table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in lines.items():
+        table.add_row(name, value)
+    return table
+
+
+def neuron_table(title: str, frame: pd.DataFrame) -> Table:
+    """Lay out the rows of one prompt of a result's ``to_frame()``."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    shown = [name for name in COLUMNS if name in frame.columns]
+    for name in shown:
+        table.add_column(COLUMNS[name][0], justify="right")
+    for row in frame[shown].itertuples(index=False):
+        table.add_row(
+            *(
+                ("yes" if value else "no") if name == "linear" else COLUMNS[name][1].format(value)
+                for name, value in zip(shown, row, strict=True)
+            )
+        )
+    return table
