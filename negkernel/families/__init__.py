@@ -1,6 +1,16 @@
 """How Hugging Face models look to the engine: one small file a family, and a registry."""
 
+from negkernel.families import falcon as falcon
+from negkernel.families import gemma as gemma
+from negkernel.families import gpt2 as gpt2
+from negkernel.families import gpt_neox as gpt_neox
+from negkernel.families import granite as granite
 from negkernel.families import llama as llama
+from negkernel.families import olmo as olmo
+from negkernel.families import opt as opt
+from negkernel.families import phi as phi
+from negkernel.families import phi3 as phi3
+from negkernel.families import stablelm as stablelm
 from negkernel.families.parts import Decoder, Precision
 from negkernel.families.registry import describe, register, registered
 

@@ -1,77 +1,96 @@
 """Llama and its siblings: pre-norm RMSNorm, RoPE, GQA, a gated MLP.
 
 Mistral adds a sliding window, Qwen2 biases on q, k and v, Qwen3 norms of each head's query and
-key. All of that is read off the modules, so one description serves the four.
+key, SmolLM3 layers without RoPE. All of that is read off the modules, so one description serves
+them all. Other families borrow their parts from here and state what differs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from negkernel.families.activations import activation_name
+from negkernel.families.norms import rms
 from negkernel.families.parts import MLP, Attention, Block, Decoder, Norm, Precision, Projection
 from negkernel.families.registry import register
 from negkernel.families.rotary import Rotary
 
 
-@register("llama", "mistral", "qwen2", "qwen3")
+@register("llama", "mistral", "qwen2", "qwen3", "smollm3")
 def describe(model: Any, precision: Precision) -> Decoder:
     """Describe a ``LlamaForCausalLM``-shaped model."""
     config, body = model.config, model.model
     rotary = Rotary(body.rotary_emb, config)
-
-    def embed(ids: Tensor, positions: Tensor) -> Tensor:
-        return body.embed_tokens(ids).to(precision.state)
-
     return Decoder(
         blocks=tuple(_block(layer, config, rotary) for layer in body.layers),
-        embed=embed,
+        embed=embedding(body.embed_tokens, precision),
         final_norm=rms(body.norm),
         head=Projection(model.lm_head),
     )
 
 
-def rms(module: Any, offset: float = 0.0) -> Norm:
-    """Describe a transformers RMSNorm, whichever name it gives its epsilon."""
-    eps = getattr(module, "variance_epsilon", None)
-    return Norm(module, eps if eps is not None else module.eps, offset=offset)
-
-
-def head_norm(attention: Any, name: str) -> Norm | None:
-    """Describe the norm of each head's query or key, None where the family has none."""
-    module = getattr(attention, name, None)
-    return None if module is None else rms(module)
-
-
 def _block(layer: Any, config: Any, rotary: Rotary) -> Block:
-    attention, mlp = layer.self_attn, layer.mlp
-    # Mistral keeps the window in the config, the Qwens on each layer that slides.
-    window = getattr(attention, "sliding_window", None)
+    module = layer.self_attn
+    # Mistral keeps the window in the config, the others on each layer that slides.
+    window = getattr(module, "sliding_window", None)
     if config.model_type == "mistral":
         window = config.sliding_window
     return Block(
-        attention=Attention(
-            query=Projection(attention.q_proj),
-            key=Projection(attention.k_proj),
-            value=Projection(attention.v_proj),
-            output=Projection(attention.o_proj),
-            n_heads=config.num_attention_heads,
-            n_kv_heads=config.num_key_value_heads,
-            head_dim=attention.head_dim,
-            scale=attention.scaling,
-            rotary=rotary,
-            query_norm=head_norm(attention, "q_norm"),
-            key_norm=head_norm(attention, "k_norm"),
+        attention=attention(
+            module,
+            config,
+            rotary if getattr(module, "use_rope", True) else None,
+            query_norm=_head_norm(module, "q_norm"),
+            key_norm=_head_norm(module, "k_norm"),
             window=window,
         ),
-        mlp=MLP(
-            gate=Projection(mlp.gate_proj),
-            up=Projection(mlp.up_proj),
-            down=Projection(mlp.down_proj),
-            activation=activation_name(config.hidden_act),
-        ),
+        mlp=gated_mlp(layer.mlp, config.hidden_act),
         attention_in=rms(layer.input_layernorm),
         mlp_in=rms(layer.post_attention_layernorm),
+    )
+
+
+def _head_norm(module: Any, name: str) -> Norm | None:
+    norm = getattr(module, name, None)
+    return None if norm is None else rms(norm)
+
+
+def embedding(
+    module: Any, precision: Precision, scale: float = 1.0
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Token embedding without positions, times ``scale``."""
+
+    def embed(ids: Tensor, positions: Tensor) -> Tensor:
+        x: Tensor = module(ids).to(precision.state)
+        return x if scale == 1.0 else x * scale
+
+    return embed
+
+
+def attention(module: Any, config: Any, rotary: Rotary | None, **odd: Any) -> Attention:
+    """Attention with four projections named as Llama's; ``odd`` are further fields of it."""
+    return Attention(
+        query=Projection(module.q_proj),
+        key=Projection(module.k_proj),
+        value=Projection(module.v_proj),
+        output=Projection(module.o_proj),
+        n_heads=config.num_attention_heads,
+        n_kv_heads=config.num_key_value_heads,
+        head_dim=module.head_dim,
+        scale=module.scaling,
+        rotary=rotary,
+        **odd,
+    )
+
+
+def gated_mlp(module: Any, activation: str) -> MLP:
+    """Gated MLP with three projections named as Llama's."""
+    return MLP(
+        gate=Projection(module.gate_proj),
+        up=Projection(module.up_proj),
+        down=Projection(module.down_proj),
+        activation=activation_name(activation),
     )

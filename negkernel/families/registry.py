@@ -14,6 +14,7 @@ from negkernel.families.weights import why_not_dense
 Describe = Callable[[Any, Precision], Decoder]
 
 _FAMILIES: dict[str, Describe] = {}
+_SUFFIX = "Use method='suffix' (or 'auto'), which runs the model's own modules."
 
 
 def register(*model_types: str) -> Callable[[Describe], Describe]:
@@ -45,23 +46,28 @@ def describe(model: Any, precision: Precision) -> Decoder:
     if model_type not in _FAMILIES:
         raise NotImplementedError(
             f"method='delta' does not know the architecture {model_type!r}; it knows "
-            f"{', '.join(registered())}. Use method='suffix' (or 'auto'), which runs the model's "
-            "own modules."
+            f"{', '.join(registered())}. {_SUFFIX}"
         )
     decoder = _FAMILIES[model_type](model, precision)
     for projection in _projections(decoder):
         reason = why_not_dense(projection.module)
         if reason is not None:
             raise NotImplementedError(
-                f"method='delta' cannot read this {model_type} model: {reason}. Use "
-                "method='suffix' (or 'auto'), which runs the model's own modules."
+                f"method='delta' cannot read this {model_type} model: {reason}. {_SUFFIX}"
             )
     _refuse_hooks(model)
     return decoder
 
 
+def unserved(model: Any, what: str) -> NotImplementedError:
+    """Return the error for a model of a known family that sets something without a delta form."""
+    return NotImplementedError(
+        f"method='delta' does not serve a {model.config.model_type} model with {what}. {_SUFFIX}"
+    )
+
+
 def _projections(decoder: Decoder) -> list[Projection]:
-    found = [decoder.head]
+    found = [decoder.head] if decoder.projection is None else [decoder.head, decoder.projection]
     for block in decoder.blocks:
         found += _block_projections(block)
     return found

@@ -16,8 +16,9 @@ def _storage(module: Any) -> str | None:
     cls = type(module)
     if cls is nn.Linear:
         return "dense"
-    if cls.__name__ == "Conv1D" and cls.__module__.startswith("transformers."):
-        return "transposed"
+    if cls.__module__.startswith("transformers."):
+        # Falcon's linear layer only adds its bias in a step of its own.
+        return {"Conv1D": "transposed", "FalconLinear": "dense"}.get(cls.__name__)
     if cls.__module__.startswith("bitsandbytes.") and cls.__name__ in (
         "Linear4bit",
         "Linear8bitLt",

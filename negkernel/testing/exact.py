@@ -7,31 +7,65 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
+
+_ATTENTION = "negkernel_exact_float64"
 
 
 @contextmanager
 def exact_float64(model: Any) -> Iterator[Any]:
     """Make ``model`` compute in float64 throughout, for the duration.
 
-    transformers computes RMSNorm and eager softmax in float32 whatever the model's dtype, which
-    puts 1e-6 of noise into an oracle that is to be compared at 1e-9. Norms are replaced instance by
-    instance, attention is switched to sdpa; both are put back on leaving.
+    transformers computes many norms and the eager softmax in float32 whatever the model's dtype,
+    which puts 1e-6 of noise into an oracle that is to be compared at 1e-9. Norms are replaced
+    instance by instance and the attention function is switched; both are put back on leaving. The
+    angles of RoPE stay the float32 numbers that the model defines.
     """
     assert next(model.parameters()).dtype == torch.float64, "convert with model.double() first"
     implementation = model.config._attn_implementation
+    AttentionInterface.register(_ATTENTION, _attention)
+    AttentionMaskInterface.register(_ATTENTION, eager_mask)
     patched: list[nn.Module] = []
     try:
-        model.config._attn_implementation = "sdpa"
+        model.config._attn_implementation = _ATTENTION
         for module in model.modules():
-            if type(module).__name__.endswith("RMSNorm"):
+            name = type(module).__name__
+            if name.endswith("RMSNorm"):
                 module.forward = _rms_norm(module)
+                patched.append(module)
+            elif name == "OlmoLayerNorm":
+                module.forward = _plain_layer_norm
                 patched.append(module)
         yield model
     finally:
         model.config._attn_implementation = implementation
         for module in patched:
             del module.forward
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    **unused: Any,
+) -> tuple[Tensor, None]:
+    """Attention in the dtype of its inputs, with the signature that transformers calls."""
+    repeat = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(repeat, 1), value.repeat_interleave(repeat, 1)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = query @ key.transpose(-1, -2) * scale
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    return (scores.softmax(-1) @ value).transpose(1, 2).contiguous(), None
 
 
 def _rms_norm(module: Any) -> Callable[[Tensor], Tensor]:
@@ -43,3 +77,7 @@ def _rms_norm(module: Any) -> Callable[[Tensor], Tensor]:
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * (module.weight + offset)
 
     return forward
+
+
+def _plain_layer_norm(x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], eps=1e-5)
