@@ -23,6 +23,7 @@ from negkernel.neurons import (
     check_shifts,
     intervention_rows,
 )
+from negkernel.plan import Plan, plan
 from negkernel.prompts import Prompts, Request, Targets, encode_request
 from negkernel.results import Gradients, Interventions, Sweep
 from negkernel.rows import Rows, sweep_rows
@@ -331,6 +332,55 @@ class Engine:
             prob=request.squeeze(prob),
             cg=request.squeeze(cg),
             activation=activation,
+        )
+
+    def plan(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        neurons: Any = None,
+        shifts: Any = None,
+        *,
+        axis: str = "magnitude",
+        site: str = "paper",
+        method: str = "auto",
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+        mask_index: int | None = None,
+        calibrate: bool = True,
+    ) -> Plan:
+        """Price a sweep without running it, or gradients where no neurons are given.
+
+        Everything that :meth:`sweep` refuses is refused here.
+
+        Parameters
+        ----------
+        prompts, targets, neurons, shifts, axis, site, method, target_prefix, target_encoding
+            As in :meth:`sweep`.
+        calibrate : bool
+            Time a few rows of the longest prompt, about a second, to estimate the seconds.
+
+        Returns
+        -------
+        Plan
+            Rows, FLOPs, bytes and seconds.
+        """
+        request = self._encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        state = self._precision().state
+        if neurons is not None:
+            neurons = check_neurons(neurons, len(request), self.n_layers, self.n_neurons)
+            shifts = check_shifts(shifts, state)
+        return plan(
+            self,
+            request,
+            neurons,
+            shifts,
+            axis=check_axis(axis),
+            site=resolve_site(site, self._gated),
+            method=self._method(method).name,
+            budget=self._budget(),
+            itemsize=state.itemsize,
+            calibrate=calibrate,
         )
 
     def _encode(

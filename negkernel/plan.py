@@ -1,0 +1,272 @@
+"""What a sweep will cost before it runs: rows, FLOPs, bytes, and seconds from a short trial."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from negkernel.prompts import Request
+
+TRIAL_SECONDS = 0.4  # a trial batch that takes at least this long is trusted
+TRIAL_ROWS = 2048
+_BATCH_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The price of a sweep, or of gradients.
+
+    Attributes
+    ----------
+    method : str
+        What will run: "delta", "suffix" or "full".
+    prompts, rows : int
+        Prompts, and shifted forwards beside them; 0 rows for gradients.
+    flops : float
+        Floating-point operations of all matrix products and of attention.
+    scratch_bytes : int
+        Memory beside the model and the results; the engine's ``memory_budget`` bounds it.
+    result_bytes : int
+        Memory of the results.
+    seconds : float or None
+        Estimate from a trial on this machine; None without one.
+    """
+
+    method: str
+    prompts: int
+    rows: int
+    flops: float
+    scratch_bytes: int
+    result_bytes: int
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        price = "" if self.seconds is None else f", about {_duration(self.seconds)}"
+        return (
+            f"{self.prompts:,} prompts, {self.rows:,} rows, {self.flops:.2g} FLOP{price}; "
+            f"{_size(self.scratch_bytes)} of scratch, {_size(self.result_bytes)} of results; "
+            f"method {self.method}"
+        )
+
+
+def plan(
+    engine: Any,
+    request: Request,
+    neurons: np.ndarray | None,
+    shifts: np.ndarray | None,
+    *,
+    axis: str,
+    site: str,
+    method: str,
+    budget: int,
+    itemsize: int,
+    calibrate: bool,
+) -> Plan:
+    """Price checked input; see :meth:`negkernel.Engine.plan`.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose model runs.
+    request : Request
+        P prompts with K targets each.
+    neurons : int array [N, 2] or [P, N, 2], or None
+        None prices gradients.
+    shifts : float array [J] or None
+        None where `neurons` is.
+    method : str
+        A method that serves the model, not "auto".
+    budget, itemsize : int
+        Bytes of scratch allowed, and of a number of the state.
+    """
+    sizes = Sizes.of(engine)
+    lengths = np.array([len(tokens) for tokens in request.tokens])
+    P, K = request.target_ids.shape
+    longest = int(lengths.argmax())
+    tokens = [request.tokens[longest]]
+    targets = [request.target_ids[longest].tolist()]
+
+    if neurons is None or shifts is None:
+        prices = [sizes.gradient(S, K, method, engine.task) for S in lengths]
+        seconds = None
+        if calibrate:
+            n, spent = 0, 0.0
+            while n < P and spent < TRIAL_SECONDS:
+                n = min(P, 4 * n) or 1
+                few = [request.tokens[:n], request.target_ids[:n].tolist()]
+                start = time.perf_counter()
+                engine.gradients(*few, site=site, method=method)
+                spent = time.perf_counter() - start
+            seconds = spent * sum(prices) / sum(prices[:n])
+        results = (P * (K + 1) * sizes.L * sizes.I + P * K) * itemsize
+        scratch = scratch_bytes(sizes, lengths, P * K, itemsize, budget)
+        return Plan(method, P, 0, float(sum(prices)), scratch, results, seconds)
+
+    J = len(shifts)
+    pairs = np.broadcast_to(neurons, (P, *neurons.shape[-2:]))
+    N = pairs.shape[1]
+    prefills = sum(sizes.prefill(S) for S in lengths)
+    per_row = [
+        sizes.row(S, layer, method, engine.task)
+        for S, layer in zip(lengths, pairs[..., 0], strict=True)
+    ]
+    row_flops = J * float(np.sum(per_row))
+    seconds = None
+    if calibrate:
+        spread = np.linspace(0, N - 1, min(N, 16)).astype(int)
+
+        def run(n: int) -> None:
+            few = pairs[longest, spread[: max(1, n // J)]]
+            engine.sweep(
+                tokens,
+                targets,
+                few,
+                np.resize(shifts, min(n, J)),
+                axis=axis,
+                site=site,
+                method=method,
+            )
+
+        def cost(n: int) -> float:
+            chosen = spread[: max(1, n // J)]
+            return float(np.sum(per_row[longest][chosen])) * min(n, J)
+
+        per_prompt, per_flop = trial(run, cost, most=len(spread) * J)
+        seconds = P * per_prompt + per_flop * row_flops
+    return Plan(
+        method=method,
+        prompts=P,
+        rows=P * N * J,
+        flops=prefills + row_flops,
+        scratch_bytes=scratch_bytes(sizes, lengths, P * N * J, itemsize, budget),
+        result_bytes=(P * N * (K * (J + 1) + 1)) * itemsize,
+        seconds=seconds,
+    )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the price depends on: layers, hidden size, vocabulary, neurons, weights of a layer."""
+
+    L: int
+    H: int
+    V: int
+    I: int
+    layer_weights: float
+
+    @classmethod
+    def of(cls, engine: Any) -> Sizes:
+        """Read the sizes off an engine's model."""
+        config = engine.model.config.get_text_config()
+        ends = {
+            id(module.weight)
+            for module in (
+                engine.model.get_input_embeddings(),
+                engine.model.get_output_embeddings(),
+            )
+            if module is not None
+        }
+        inner = sum(
+            p.numel() for p in engine.model.parameters() if p.ndim > 1 and id(p) not in ends
+        )
+        return cls(
+            L=engine.n_layers,
+            H=config.hidden_size,
+            V=config.vocab_size,
+            I=engine.n_neurons,
+            layer_weights=inner / engine.n_layers,
+        )
+
+    def layers(self, tokens: float, seen: float) -> float:
+        """FLOPs of one layer for `tokens` positions that see `seen` others each."""
+        return tokens * (2 * self.layer_weights + 4 * seen * self.H)
+
+    @property
+    def head(self) -> float:
+        """FLOPs of one position's logits."""
+        return 2.0 * self.H * self.V
+
+    def prefill(self, S: float) -> float:
+        """FLOPs of a prompt of S tokens with the logits of one position."""
+        return self.L * self.layers(S, S / 2) + self.head
+
+    def row(self, S: float, layer: np.ndarray, method: str, task: str) -> np.ndarray:
+        """FLOPs of one shifted forward that enters at `layer` [...]."""
+        if method == "full":
+            return np.full(layer.shape, self.prefill(S))
+        above = np.full(layer.shape, self.L) if method == "suffix" else self.L - 1 - layer
+        # A masked model passes the shift on to every position.
+        return above * self.layers(S if task == "masked" else 1, S) + self.head
+
+    def gradient(self, S: float, K: int, method: str, task: str) -> float:
+        """FLOPs of a prompt's gradients for K targets."""
+        if method == "delta" and task == "causal":
+            return self.prefill(S) + K * (self.L * self.layers(1, S) + self.head)
+        return self.prefill(S) * (1 + 2 * K)
+
+
+def scratch_bytes(sizes: Sizes, lengths: np.ndarray, rows: int, itemsize: int, budget: int) -> int:
+    """Memory of one batch of rows and of the traces of all prompts, at most the budget."""
+    batch = min(rows, _BATCH_ROWS) * (8 * sizes.H + 4 * sizes.I)
+    traces = len(lengths) * (sizes.L * (4 * sizes.H + 2 * sizes.I) + 4 * sizes.V)
+    kv = int(lengths.sum()) * 2 * sizes.L * sizes.H
+    return min(budget, (batch + traces + kv) * itemsize)
+
+
+def trial(
+    run: Callable[[int], Any], cost: Callable[[int], float], most: int
+) -> tuple[float, float]:
+    """Time batches of growing size.
+
+    Parameters
+    ----------
+    run : callable
+        ``run(n)`` computes n rows of one prompt.
+    cost : callable
+        ``cost(n)``: the FLOPs of those rows.
+    most : int
+        Rows that there are.
+
+    Returns
+    -------
+    per_prompt, per_flop : float
+        Seconds of a prompt without rows, and seconds of each FLOP of a row.
+    """
+    run(1)  # whatever a process does once
+    few, n = _timed(run, 1), 1
+    seconds = few
+    while n < min(most, TRIAL_ROWS) and seconds < TRIAL_SECONDS:
+        n = min(4 * n, most, TRIAL_ROWS)
+        seconds = _timed(run, n)
+    if n == 1:
+        return 0.0, few / cost(1)
+    # On a busy machine the small batch may be the slower one.
+    per_flop = max(seconds - few, 0.1 * seconds) / (cost(n) - cost(1))
+    return max(0.0, few - per_flop * cost(1)), per_flop
+
+
+def _timed(run: Callable[[int], Any], n: int) -> float:
+    start = time.perf_counter()
+    run(n)
+    return time.perf_counter() - start
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
