@@ -11,13 +11,14 @@ from torch import Tensor
 from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
-from negkernel.full import last_logprob
+from negkernel.full import probed_logprob
 
 
 def gradients(
     model: Any,
     feed_forwards: Sequence[FeedForward],
     tokens: Sequence[Sequence[int]],
+    positions: Sequence[int],
     targets: Tensor,
     *,
     site: str,
@@ -29,6 +30,8 @@ def gradients(
 
     Parameters
     ----------
+    positions : list of int
+        Probed position of each prompt.
     targets : Tensor [P, K] int64
 
     Yields
@@ -38,15 +41,13 @@ def gradients(
     """
     sites = [one.site(site) for one in feed_forwards]
     with borrowed(model) as rotary:
-        for ids, target in zip(tokens, targets, strict=True):
+        for ids, position, target in zip(tokens, positions, targets, strict=True):
             rotary.restore()
             probes: dict[int, Tensor] = {}
             seen: dict[int, Tensor] = {}
-            edits = {
-                layer: _probe(layer, len(ids) - 1, probes, seen) for layer in range(len(sites))
-            }
+            edits = {layer: _probe(layer, position, probes, seen) for layer in range(len(sites))}
             with torch.enable_grad(), hooks.edited(sites, edits):
-                logprob = last_logprob(model, torch.tensor([list(ids)]))[0]
+                logprob = probed_logprob(model, torch.tensor([list(ids)]), position)[0]
                 chosen = logprob[target.to(logprob.device)]
                 wanted = [probes[layer] for layer in range(len(sites))]
                 rows = [torch.autograd.grad(one.exp(), wanted, retain_graph=True) for one in chosen]

@@ -15,6 +15,8 @@ from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import feed_forwards
 from negkernel.full import Full
 from negkernel.loading import default_memory_budget, load, model_task, prompt_limit
+from negkernel.masked import MaskedDelta
+from negkernel.masked import describe as describe_masked
 from negkernel.methods import Method, Work
 from negkernel.neurons import (
     Intervention,
@@ -42,10 +44,10 @@ class Engine:
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        A causal language model, used where it lies and given back unchanged.
+        A causal or masked language model, used where it lies and given back unchanged.
     tokenizer : optional
         Its tokenizer; without one, prompts and targets must be token ids.
-    task : {"causal"}, optional
+    task : {"causal", "masked"}, optional
         Taken from the model's architecture by default.
     memory_budget : int, optional
         Bytes of scratch beside the model. Default 1 GiB, never above half of what is free.
@@ -96,7 +98,7 @@ class Engine:
         gemm_dtype: torch.dtype | None = None,
         **options: Any,
     ) -> Engine:
-        """Load a model and its tokenizer as ``AutoModelForCausalLM.from_pretrained`` would.
+        """Load a model and its tokenizer as the ``AutoModelFor...LM`` of its task would.
 
         Parameters
         ----------
@@ -130,6 +132,7 @@ class Engine:
         method: str = "auto",
         target_prefix: str = "auto",
         target_encoding: str = "joint",
+        mask_index: int | None = None,
     ) -> Sweep:
         """Shift each neuron by each amount and read the target's log-prob, for every prompt.
 
@@ -137,7 +140,7 @@ class Engine:
         ----------
         prompts : list of str, or list of list of int
             P prompts: text (special tokens are added once) or token ids taken verbatim. The last
-            token is probed.
+            token is probed; in a masked model, the mask token.
         targets : list
             One per prompt, str or token id; or K per prompt, which adds an axis K after P to
             every result.
@@ -147,7 +150,7 @@ class Engine:
             In units of the activation; a factor on the "scale" axis.
         axis : {"magnitude", "signed", "scale", "value"}
             What a shift means, see :mod:`negkernel.sites`.
-        site : {"paper", "up", "gate", "post"}
+        site : {"paper", "up", "gate", "post", "pre"}
             Which tensor the neuron is.
         resolution : {"grid"}
             Every shift is computed.
@@ -156,6 +159,8 @@ class Engine:
             the difference form. "auto" takes the best that serves the model and logs which.
         target_prefix, target_encoding : str
             How text targets become tokens, see :func:`negkernel.targets.encode_target`.
+        mask_index : int, optional
+            Which mask token a masked model is probed at, from 0, where a prompt has several.
 
         Returns
         -------
@@ -170,7 +175,7 @@ class Engine:
         """
         if resolution != "grid":
             raise ValueError(f"resolution {resolution!r} is unknown; expected 'grid'")
-        request = self._encode(prompts, targets, target_prefix, target_encoding)
+        request = self._encode(prompts, targets, target_prefix, target_encoding, mask_index)
         pairs = check_neurons(neurons, len(request), self.n_layers, self.n_neurons)
         amounts = check_shifts(shifts, self._precision().state)
         site = resolve_site(site, self._gated)
@@ -213,12 +218,13 @@ class Engine:
         method: str = "auto",
         target_prefix: str = "auto",
         target_encoding: str = "joint",
+        mask_index: int | None = None,
     ) -> Interventions:
         """Apply interventions that shift several neurons, in one or several layers, at once.
 
         Parameters
         ----------
-        prompts, targets, method, target_prefix, target_encoding
+        prompts, targets, method, target_prefix, target_encoding, mask_index
             As in :meth:`sweep`.
         interventions : list of Intervention, or P lists of them
             R interventions for every prompt, or R for each. A shift in a later layer sees the
@@ -234,7 +240,7 @@ class Engine:
         ValueError, IndexError, NotImplementedError
             As in :meth:`sweep`.
         """
-        request = self._encode(prompts, targets, target_prefix, target_encoding)
+        request = self._encode(prompts, targets, target_prefix, target_encoding, mask_index)
         lists = check_interventions(interventions, len(request), self.n_layers, self.n_neurons)
         runner = self._method(method)
         state = self._precision().state
@@ -275,14 +281,15 @@ class Engine:
         method: str = "auto",
         target_prefix: str = "auto",
         target_encoding: str = "joint",
+        mask_index: int | None = None,
     ) -> Gradients:
         """Gradient of each target's probability in every feed-forward neuron.
 
         Parameters
         ----------
-        prompts, targets, target_prefix, target_encoding
+        prompts, targets, target_prefix, target_encoding, mask_index
             As in :meth:`sweep`. Prompts that share a beginning share its computation.
-        site : {"paper", "up", "gate", "post"}
+        site : {"paper", "up", "gate", "post", "pre"}
             Which tensor the neuron is.
         method : {"auto", "delta", "full"}
             "delta": one prefill without a graph and a single-token VJP per label; "full": a
@@ -299,9 +306,10 @@ class Engine:
         ValueError, NotImplementedError
             As in :meth:`sweep`.
         """
-        request = self._encode(prompts, targets, target_prefix, target_encoding)
+        request = self._encode(prompts, targets, target_prefix, target_encoding, mask_index)
         site = resolve_site(site, self._gated)
-        runner = self._method("full" if method == "suffix" else method)
+        no_suffix = method == "suffix" and self.task == "causal"
+        runner = self._method("full" if no_suffix else method)
         P, K, L, I = len(request), request.K, self.n_layers, self.n_neurons
         dtype = _numpy(self._precision().state)
         prob, cg = np.empty((P, K), dtype), np.empty((P, K, L, I), dtype)
@@ -319,9 +327,17 @@ class Engine:
                     values = layer_activation(runner.decoder, base, layer, site)
                     activation[first:last, layer] = values.cpu().numpy()
         else:
-            results = autograd.gradients(
-                self.model, self._feed_forwards, request.tokens, ids, site=site
-            )
+            if isinstance(runner, MaskedDelta):
+                results = runner.gradients(request.tokens, request.positions, ids, site=site)
+            else:
+                results = autograd.gradients(
+                    self.model,
+                    self._feed_forwards,
+                    request.tokens,
+                    request.positions,
+                    ids,
+                    site=site,
+                )
             for p, (logprob, values, gradient) in enumerate(results):
                 prob[p], activation[p] = logprob.exp().numpy(), values.numpy()
                 cg[p] = gradient.numpy()
@@ -384,7 +400,12 @@ class Engine:
         )
 
     def _encode(
-        self, prompts: Prompts, targets: Targets, target_prefix: str, target_encoding: str
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        target_prefix: str,
+        target_encoding: str,
+        mask_index: int | None,
     ) -> Request:
         return encode_request(
             prompts,
@@ -394,7 +415,26 @@ class Engine:
             max_length=prompt_limit(self._config),
             target_prefix=target_prefix,
             target_encoding=target_encoding,
+            mask_id=self._mask_id(mask_index),
+            mask_index=mask_index,
         )
+
+    def _mask_id(self, mask_index: int | None) -> int | None:
+        """Token that a masked model is probed at, None for a causal one."""
+        if self.task == "causal":
+            if mask_index is not None:
+                raise ValueError(
+                    "mask_index is for masked models; this one is causal and probed at the last "
+                    "token. Leave it out"
+                )
+            return None
+        mask_id = getattr(self.tokenizer, "mask_token_id", None)
+        if mask_id is None:
+            raise ValueError(
+                "a masked model is probed at its mask token, which the tokenizer tells; pass "
+                "Engine(model, tokenizer) with a tokenizer that has one"
+            )
+        return int(mask_id)
 
     def _run(
         self,
@@ -412,6 +452,7 @@ class Engine:
         watched = torch.cat([targets, torch.where(spelling < 0, targets, spelling)], dim=1)
         work = Work(
             tokens=request.tokens,
+            positions=request.positions,
             targets=targets,
             watched=watched,
             rows=rows,
@@ -439,6 +480,8 @@ class Engine:
                 f"method {name!r} is unknown; expected one of {', '.join(map(repr, METHODS))}"
             )
         budget = self._budget()
+        if self.task == "masked":
+            return self._masked_method(name, budget)
         if name in ("auto", "delta"):
             precision = self._precision()
             try:
@@ -453,6 +496,26 @@ class Engine:
             return delta
         if name == "suffix":
             return Suffix(self.model, self._feed_forwards, budget)
+        return Full(self.model, self._feed_forwards)
+
+    def _masked_method(self, name: str, budget: int) -> Method:
+        if name == "suffix":
+            raise ValueError(
+                "method 'suffix' keeps the prefix's keys and values, which a masked model's shift "
+                "changes; expected 'auto', 'delta' or 'full'"
+            )
+        if name in ("auto", "delta"):
+            precision = self._precision()
+            try:
+                delta = MaskedDelta(describe_masked(self.model, precision), precision, budget)
+            except NotImplementedError as reason:
+                if name == "delta":
+                    raise
+                log.info("method full: %s", reason)
+            else:
+                if name == "auto":
+                    log.info("method delta: %s is a known family", self.model.config.model_type)
+                return delta
         return Full(self.model, self._feed_forwards)
 
     def _precision(self) -> Precision:

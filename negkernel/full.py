@@ -27,7 +27,7 @@ class Full:
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        A causal language model.
+        A causal or masked language model.
     feed_forwards : list of FeedForward
         Its MLPs, one per layer.
     rows : int
@@ -55,17 +55,17 @@ class Full:
                 rotary.restore()  # a prompt's numbers must not depend on those before it
                 seen: dict[int, Tensor] = {}
                 layers = torch.unique(work.neurons[p, :, 0]).tolist()
-                last = torch.tensor([len(tokens) - 1])
-                with hooks.edited(sites, hooks.reader(seen, layers, last)):
-                    base = last_logprob(self.model, torch.tensor([tokens]))[0]
+                probed = work.positions[p]
+                with hooks.edited(sites, hooks.reader(seen, layers, torch.tensor([probed]))):
+                    base = probed_logprob(self.model, torch.tensor([tokens]), probed)[0]
                 changes = []
                 rows = work.rows(p, p + 1)
                 for index in torch.arange(len(rows)).split(self.rows):
                     batch = rows.take(index)
                     ids = torch.tensor([tokens]).expand(len(index), -1)
-                    position = (torch.arange(len(index)) + 1) * len(tokens) - 1
+                    position = torch.arange(len(index)) * len(tokens) + probed
                     with hooks.edited(sites, hooks.shifts(batch, position, work.axis)):
-                        logprob = last_logprob(self.model, ids)
+                        logprob = probed_logprob(self.model, ids, probed)
                     target = work.targets[p].to(base.device)
                     changes.append((logprob[:, target] - base[target]).cpu())
                 yield Part(
@@ -86,12 +86,24 @@ def read_neurons(seen: dict[int, Tensor], neurons: Tensor, like: Tensor) -> Tens
     return out
 
 
+def probed_logprob(model: Any, ids: Tensor, position: int) -> Tensor:
+    """Log-probs [B, V] after token ``position`` of ``ids`` [B, S], in a masked model of it."""
+    if position == ids.shape[1] - 1:
+        return last_logprob(model, ids)
+    logits = model(input_ids=ids.to(model.get_input_embeddings().weight.device)).logits
+    return _log_softmax(logits[:, position])
+
+
 def last_logprob(model: Any, ids: Tensor, **options: Any) -> Tensor:
     """Log-probs [B, V] after the last token of ``ids`` [B, S] (no padding), float32 or float64."""
     keep = {"logits_to_keep": 1} if accepts(model, "logits_to_keep") else {}
     ids = ids.to(model.get_input_embeddings().weight.device)
     options.setdefault("use_cache", False)
     logits = model(input_ids=ids, **keep, **options).logits[:, -1]
+    return _log_softmax(logits)
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     return torch.log_softmax(logits.to(dtype), dim=-1)
 

@@ -10,6 +10,9 @@ import torch
 
 GIB = 1024**3
 
+# Endings of class names that say what a model is for; a bare encoder's does not.
+_LM_CLASSES = ("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForPreTraining")
+
 
 def load(
     path_or_id: str,
@@ -24,12 +27,10 @@ def load(
     Raises
     ------
     ValueError
-        Nothing to load at ``path_or_id``, or a task this release does not serve.
+        Nothing to load at ``path_or_id``, or a checkpoint for another task than the one asked for.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-    if task not in (None, "causal"):
-        raise ValueError(f"task {task!r} is unknown; expected 'causal'")
     path = Path(path_or_id)
     if path.exists() and not (path / "config.json").is_file():
         raise ValueError(
@@ -42,7 +43,9 @@ def load(
         if k in options
     }
     try:
-        model = AutoModelForCausalLM.from_pretrained(path_or_id, dtype=dtype, **options)
+        task = checkpoint_task(AutoConfig.from_pretrained(path_or_id, **hub), task)
+        auto = AutoModelForMaskedLM if task == "masked" else AutoModelForCausalLM
+        model = auto.from_pretrained(path_or_id, dtype=dtype, **options)
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, **hub)
     except OSError as error:
         raise ValueError(
@@ -57,31 +60,77 @@ def _first_line(error: Exception) -> str:
 
 
 def model_task(model: Any, task: str | None) -> str:
-    """Return what a model is for ("causal"), checked against what the caller says.
+    """Return what a model is for ("causal" or "masked"), checked against what the caller says.
 
     Raises
     ------
     ValueError
-        Not a causal language model, or not a Hugging Face model at all.
+        Neither, of the other kind, or not a Hugging Face model at all.
     """
     if not hasattr(model, "config") or not hasattr(model, "get_input_embeddings"):
         raise ValueError(
             f"{type(model).__name__} is not a Hugging Face model; expected a "
             "transformers.PreTrainedModel such as AutoModelForCausalLM returns"
         )
-    if task not in (None, "causal"):
-        raise ValueError(f"task {task!r} is unknown; expected 'causal'")
+    name = type(model).__name__
     if model.get_output_embeddings() is None or model.config.is_encoder_decoder:
         raise ValueError(
-            f"{type(model).__name__} is not a causal language model with an LM head; load it with "
-            "AutoModelForCausalLM"
+            f"{name} is not a causal or masked language model with an LM head; load it with "
+            "AutoModelForCausalLM or AutoModelForMaskedLM"
         )
-    return "causal"
+    own = "masked" if any(map(_is_masked, (c.__name__ for c in type(model).__mro__))) else "causal"
+    if own == "causal" and _masked_by_type(model.config):
+        raise ValueError(
+            f"{name} sees in both directions although it is a causal class: its architecture "
+            f"{model.config.model_type!r} is a masked one. Load it with AutoModelForMaskedLM "
+            "(or set config.is_decoder if it was trained as a decoder)"
+        )
+    return _agreed(name, own, task)
+
+
+def checkpoint_task(config: Any, task: str | None) -> str:
+    """Return what a checkpoint is for, from its config, checked against what the caller says.
+
+    Raises
+    ------
+    ValueError
+        A masked checkpoint asked for as causal or the reverse, or an unknown task.
+    """
+    names = [name for name in config.architectures or [] if name.endswith(_LM_CLASSES)]
+    if names:
+        return _agreed(names[0], "masked" if _is_masked(names[0]) else "causal", task)
+    return _agreed(config.model_type, "masked" if _masked_by_type(config) else "causal", task)
+
+
+def _agreed(name: str, own: str, task: str | None) -> str:
+    if task not in (None, "causal", "masked"):
+        raise ValueError(f"task {task!r} is unknown; expected 'causal' or 'masked'")
+    if task not in (None, own):
+        raise ValueError(
+            f"{name} is a {own} language model but task={task!r} was asked for; leave task out or "
+            f"pass task={own!r}"
+        )
+    return own
+
+
+def _is_masked(class_name: str) -> bool:
+    return class_name.endswith(("ForMaskedLM", "ForPreTraining"))
+
+
+def _masked_by_type(config: Any) -> bool:
+    """Whether the architecture has a masked class and this config does not make it a decoder."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    known = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    decoder = getattr(config, "is_decoder", False) or config.is_encoder_decoder
+    return known and not decoder
 
 
 def prompt_limit(config: Any) -> int | None:
     """Longest prompt in tokens that the model's positions allow, None if there is no limit."""
     limit = getattr(config, "max_position_embeddings", None)
+    if limit is not None and config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        return int(limit - config.pad_token_id - 1)  # positions start after the padding index
     rope = getattr(config, "rope_parameters", None) or {}
     if limit is not None and rope.get("rope_type") == "dynamic":
         return int(limit * rope.get("factor", 1.0))

@@ -19,6 +19,8 @@ class Work:
     ----------
     tokens : list of list of int
         P prompts.
+    positions : list of int
+        Probed position of each prompt: where shifts act and log-probs are read.
     targets : Tensor [P, K] int64
         Tokens whose log-prob is wanted under every shift.
     watched : Tensor [P, W] int64
@@ -33,6 +35,7 @@ class Work:
     """
 
     tokens: Sequence[Sequence[int]]
+    positions: Sequence[int]
     targets: Tensor
     watched: Tensor
     rows: Callable[[int, int], Rows]

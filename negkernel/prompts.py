@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from negkernel.masks import encode_masked_text, mask_position
 from negkernel.targets import check_target_id, encode_target
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,9 @@ class Request:
     Attributes
     ----------
     tokens : list of list of int
-        Token ids of each prompt, special tokens included; the probed position is the last.
+        Token ids of each prompt, special tokens included.
+    positions : list of int
+        Probed position of each prompt: its last token, or a masked model's mask token.
     texts : list of str
         The prompts as text.
     target_ids : ndarray [P, K] int64
@@ -38,6 +41,7 @@ class Request:
     """
 
     tokens: list[list[int]]
+    positions: list[int]
     texts: list[str]
     target_ids: np.ndarray
     targets: list[list[str]]
@@ -56,6 +60,7 @@ class Request:
         """The prompts ``index``."""
         return Request(
             tokens=[self.tokens[i] for i in index],
+            positions=[self.positions[i] for i in index],
             texts=[self.texts[i] for i in index],
             target_ids=self.target_ids[index],
             targets=[self.targets[i] for i in index],
@@ -86,6 +91,8 @@ def encode_request(
     max_length: int | None,
     target_prefix: str = "auto",
     target_encoding: str = "joint",
+    mask_id: int | None = None,
+    mask_index: int | None = None,
 ) -> Request:
     """Tokenize and check prompts and targets.
 
@@ -101,12 +108,17 @@ def encode_request(
         Longest prompt the model's positions allow.
     target_prefix, target_encoding : str
         See :func:`negkernel.targets.encode_target`.
+    mask_id : int or None
+        Token that a masked model is probed at; None for a causal model.
+    mask_index : int or None
+        Which mask token, where a prompt has several.
 
     Raises
     ------
     ValueError
         Empty or over-long prompts, lists of different lengths, targets that are not one token,
-        prompts or targets of another kind.
+        prompts or targets of another kind; for a masked model no mask token, or several without
+        a choice.
     """
     if isinstance(prompts, str) or isinstance(targets, str):
         raise ValueError("prompts and targets must be lists; wrap a single one as ['...']")
@@ -119,12 +131,16 @@ def encode_request(
             f"got {len(given)} prompts but {len(wanted)} targets; expected one target (or one "
             "list of K targets) per prompt"
         )
-    tokens = [_encode_prompt(p, i, tokenizer, vocabulary) for i, p in enumerate(given)]
+    tokens = [_encode_prompt(p, i, tokenizer, vocabulary, mask_id) for i, p in enumerate(given)]
     for i, ids in enumerate(tokens):
         if max_length is not None and len(ids) > max_length:
             raise ValueError(
                 f"prompt {i} has {len(ids)} tokens but the model allows {max_length}; shorten it"
             )
+    if mask_id is None:
+        positions = [len(ids) - 1 for ids in tokens]
+    else:
+        positions = [mask_position(ids, mask_id, mask_index, i) for i, ids in enumerate(tokens)]
     single = not any(_is_list(t) for t in wanted)
     lists = [list(t) if _is_list(t) else [t] for t in wanted]
     counts = sorted({len(t) for t in lists})
@@ -143,10 +159,11 @@ def encode_request(
                 vocabulary=vocabulary,
                 prefix=target_prefix,
                 encoding=target_encoding,
+                mask_position=None if mask_id is None else position,
             )
             for target in row
         ]
-        for prompt, ids, row in zip(given, tokens, lists, strict=True)
+        for prompt, ids, position, row in zip(given, tokens, positions, lists, strict=True)
     ]
     texts = [
         prompt if isinstance(prompt, str) else _decode(tokenizer, ids)
@@ -154,6 +171,7 @@ def encode_request(
     ]
     return Request(
         tokens=tokens,
+        positions=positions,
         texts=texts,
         target_ids=np.array([[t.token for t in row] for row in encoded], dtype=np.int64),
         targets=[[t.text for t in row] for row in encoded],
@@ -171,7 +189,7 @@ def _decode(tokenizer: Any, ids: list[int]) -> str:
 
 
 def _encode_prompt(
-    prompt: str | Sequence[int], index: int, tokenizer: Any, vocabulary: int
+    prompt: str | Sequence[int], index: int, tokenizer: Any, vocabulary: int, mask_id: int | None
 ) -> list[int]:
     if isinstance(prompt, str):
         if tokenizer is None:
@@ -181,6 +199,8 @@ def _encode_prompt(
             )
         if not prompt.strip():
             raise ValueError(f"prompt {index} is empty; expected text")
+        if mask_id is not None:
+            return encode_masked_text(prompt, tokenizer)
         return encode_text(prompt, tokenizer)
     if not isinstance(prompt, list | tuple | np.ndarray):
         raise ValueError(

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from negkernel.masks import in_place
+
 
 @dataclass(frozen=True)
 class Target:
@@ -27,6 +29,7 @@ def encode_target(
     vocabulary: int,
     prefix: str = "auto",
     encoding: str = "joint",
+    mask_position: int | None = None,
 ) -> Target:
     """Resolve a target to one token id.
 
@@ -42,6 +45,9 @@ def encode_target(
     encoding : {"joint", "alone"}
         "joint" tokenizes prompt + prefix + target together and asks for exactly one token after
         the prompt's own. "alone" tokenizes the bare target, as the paper's public code does.
+    mask_position : int or None
+        Where a masked model is probed: "joint" then asks for the one token that replaces the mask
+        in place, all others unchanged. "auto" inserts nothing there.
 
     Raises
     ------
@@ -66,6 +72,15 @@ def encode_target(
         return Target(_alone(target, tokenizer), target)
     if encoding != "joint":
         raise ValueError(f"target_encoding {encoding!r} is unknown; expected 'joint' or 'alone'")
+    if mask_position is not None:
+        filling = target if prefix == "auto" else prefix + target
+        replaced, shown = in_place(filling, prompt, prompt_tokens, mask_position, tokenizer)
+        if replaced is None:
+            raise ValueError(
+                f"target {target!r} is not one token in the mask's place: {filling!r} becomes "
+                f"{shown}. Choose a target that is a single vocabulary entry, or pass a token id."
+            )
+        return Target(replaced, target)
     text = tokenizer.decode(list(prompt_tokens)) if prompt is None else prompt
     spaced = prefix == "auto" and not (text and text[-1].isspace())
     between = prefix if prefix != "auto" else (" " if spaced else "")

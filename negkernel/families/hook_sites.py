@@ -14,7 +14,7 @@ from torch import nn
 
 from negkernel.families.weights import dense_shape
 
-# (fused or None, gate or None, up, down) by attribute name, within a layer's feed-forward module
+# (fused or None, gate or None, up, down) by attribute path, within a layer's feed-forward module
 _NAMES = (
     (None, "gate_proj", "up_proj", "down_proj"),
     ("gate_up_proj", None, None, "down_proj"),
@@ -23,6 +23,8 @@ _NAMES = (
     (None, None, "dense_h_to_4h", "dense_4h_to_h"),
     (None, None, "up_proj", "down_proj"),
     (None, None, "lin1", "lin2"),
+    (None, None, "intermediate.dense", "output.dense"),
+    ("Wi", None, None, "Wo"),
 )
 
 
@@ -96,10 +98,18 @@ def _feed_forward(layer: nn.Module) -> FeedForward | None:
         return None
     for module in layer.modules():
         for names in _NAMES:
-            parts = [None if name is None else getattr(module, name, None) for name in names]
+            parts = [None if name is None else _part(module, name) for name in names]
             known = [isinstance(part, nn.Module) for part in parts]
             if known == [name is not None for name in names]:
                 fused, gate, up, down = parts
                 assert down is not None
                 return FeedForward(down, up, gate, fused, dense_shape(down)[1])
     return None
+
+
+def _part(module: nn.Module, path: str) -> Any:
+    """Attribute ``path`` (names joined by dots) of ``module``, None where it has none."""
+    part: Any = module
+    for name in path.split("."):
+        part = getattr(part, name, None)
+    return part

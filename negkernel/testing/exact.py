@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,14 +23,19 @@ def exact_float64(model: Any) -> Iterator[Any]:
     transformers computes many norms and the eager softmax in float32 whatever the model's dtype,
     which puts 1e-6 of noise into an oracle that is to be compared at 1e-9. Norms are replaced
     instance by instance and the attention function is switched; both are put back on leaving. The
-    angles of RoPE stay the float32 numbers that the model defines.
+    angles of RoPE stay the float32 numbers that the model defines, but ModernBERT's rounding of
+    queries and keys as it rotates them goes too.
     """
     assert next(model.parameters()).dtype == torch.float64, "convert with model.double() first"
     implementation = model.config._attn_implementation
     AttentionInterface.register(_ATTENTION, _attention)
     AttentionMaskInterface.register(_ATTENTION, eager_mask)
     patched: list[nn.Module] = []
+    code: Any = sys.modules[type(model).__module__]
+    rotation = getattr(code, "apply_rotary_pos_emb", None)
     try:
+        if model.config.model_type == "modernbert":
+            code.apply_rotary_pos_emb = _rotation
         model.config._attn_implementation = _ATTENTION
         for module in model.modules():
             name = type(module).__name__
@@ -42,8 +48,23 @@ def exact_float64(model: Any) -> Iterator[Any]:
         yield model
     finally:
         model.config._attn_implementation = implementation
+        if rotation is not None:
+            code.apply_rotary_pos_emb = rotation
         for module in patched:
             del module.forward
+
+
+def _rotation(
+    query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1
+) -> tuple[Tensor, Tensor]:
+    """RoPE in the dtype of its inputs, with the signature that ModernBERT calls."""
+    cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
+
+    def rotate(x: Tensor) -> Tensor:
+        first, second = x.chunk(2, dim=-1)
+        return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+    return rotate(query), rotate(key)
 
 
 def _attention(

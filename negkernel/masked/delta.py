@@ -1,0 +1,170 @@
+"""``method="delta"`` for masked models: trace prompts of one length, then run their rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from negkernel.families.activations import activate
+from negkernel.families.parts import Precision
+from negkernel.masked import backward
+from negkernel.masked.parts import Encoder
+from negkernel.masked.propagate import propagate
+from negkernel.masked.trace import Trace, trace
+from negkernel.methods import Part, Work
+from negkernel.rows import Rows
+
+# Positions of one batch: enough for large matrix products, few enough that a batch's activations
+# stay near the caches.
+MAX_POSITIONS = 2048
+
+
+class MaskedDelta:
+    """The difference form for masked families that the registry knows.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The model's description.
+    precision : Precision
+    memory_budget : int
+        Bytes of scratch: half for the traces of a group of prompts, half for a batch of rows.
+    """
+
+    name = "delta"
+
+    def __init__(self, encoder: Encoder, precision: Precision, memory_budget: int):
+        self.encoder = encoder
+        self.precision = precision
+        self.memory_budget = memory_budget
+
+    def run(self, work: Work) -> Iterator[Part]:
+        """See :class:`negkernel.methods.Method`."""
+        for first, last in self._groups(work.tokens):
+            rows = work.rows(first, last)
+            targets, watched = work.targets[first:last], work.watched[first:last]
+            neurons = work.neurons[first:last]
+            change = torch.empty(len(rows), targets.shape[1], dtype=self.precision.state)
+            base_logprob = torch.empty(watched.shape, dtype=self.precision.state)
+            activation = torch.empty(neurons.shape[:2], dtype=self.precision.state)
+            for prompts in by_length(work.tokens[first:last]):
+                base = self._trace(work, first, prompts)
+                logprob = base.logprob.cpu()
+                base_logprob[prompts] = logprob.gather(1, watched[prompts])
+                activation[prompts] = read_neurons(self.encoder, base, neurons[prompts], work.site)
+                renumbered = torch.full((last - first,), -1)
+                renumbered[prompts] = torch.arange(len(prompts))
+                mine = torch.nonzero(renumbered[rows.prompt] >= 0)[:, 0]
+                own = rows.take(mine)
+                own = Rows(renumbered[own.prompt], own.start, own.layer, own.neuron, own.amount)
+                for index in self._batches(own, base.length):
+                    change[mine[index]] = propagate(
+                        self.encoder,
+                        base,
+                        own.take(index),
+                        targets[prompts],
+                        site=work.site,
+                        axis=work.axis,
+                        precision=self.precision,
+                    ).cpu()
+            yield Part(first, last, base_logprob, change, activation)
+
+    def gradients(
+        self,
+        tokens: Sequence[Sequence[int]],
+        positions: Sequence[int],
+        targets: Tensor,
+        *,
+        site: str,
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Gradients of K targets per prompt, as :func:`negkernel.autograd.gradients` yields them.
+
+        Yields
+        ------
+        logprob [K], activation [L, I], gradient [K, L, I]
+            For each prompt in turn.
+        """
+        for ids, position, target in zip(tokens, positions, targets, strict=True):
+            base = trace(self.encoder, [ids], torch.tensor([position]), self.precision)
+            gradient = backward.gradients(
+                self.encoder, base, target[None], site=site, precision=self.precision
+            )
+            layers = range(self.encoder.n_layers)
+            values = [layer_activation(self.encoder, base, i, site)[0].cpu() for i in layers]
+            yield base.logprob[0].cpu()[target], torch.stack(values), gradient[0]
+
+    def _trace(self, work: Work, first: int, prompts: Sequence[int]) -> Trace:
+        tokens = [work.tokens[first + p] for p in prompts]
+        probe = torch.tensor([work.positions[first + p] for p in prompts])
+        return trace(self.encoder, tokens, probe, self.precision)
+
+    def _groups(self, tokens: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
+        """Split prompts into runs whose traces fit in half of the memory budget."""
+        layer = self.encoder.layers[0]
+        hidden, inner = layer.mlp.down.shape
+        inner *= 1 if layer.mlp.gate is None else 2
+        vocabulary = self.encoder.head.decoder.shape[0]
+        per_token = self.encoder.n_layers * (5 * hidden + inner) * self.precision.state.itemsize
+        first, used = 0, 0
+        for p, prompt in enumerate(tokens):
+            need = per_token * len(prompt) + 3 * vocabulary * self.precision.state.itemsize
+            if p > first and used + need > self.memory_budget // 2:
+                yield first, p
+                first, used = p, 0
+            used += need
+        yield first, len(tokens)
+
+    def _batches(self, rows: Rows, length: int) -> Iterator[Tensor]:
+        """Split rows into batches of one entry layer each, sorted by prompt."""
+        first = rows.first_layer()
+        for layer in torch.unique(first).tolist():
+            index = torch.nonzero(first == layer)[:, 0]
+            index = index[torch.argsort(rows.prompt[index], stable=True)]
+            above = self.encoder.n_layers - 1 - layer
+            yield from index.split(self._batch_rows(length if above > 1 else 1))
+
+    def _batch_rows(self, positions: int) -> int:
+        """Rows of a batch, each carrying differences at ``positions``, that fit in the budget."""
+        layer = self.encoder.layers[0]
+        hidden, inner = layer.mlp.down.shape
+        inner *= 2 if layer.mlp.gate is None else 3
+        scores = 4 * layer.attention.n_heads * positions
+        per_row = positions * (8 * hidden + inner + scores) + 3 * 4096
+        fit = self.memory_budget // (2 * per_row * self.precision.state.itemsize)
+        return max(1, min(MAX_POSITIONS // positions, fit))
+
+
+def by_length(tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Group prompts of equal length: lists of their indices."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for p, prompt in enumerate(tokens):
+        groups[len(prompt)].append(p)
+    yield from groups.values()
+
+
+def read_neurons(encoder: Encoder, base: Trace, neurons: Tensor, site: str) -> Tensor:
+    """Base activations [P, N] of ``neurons`` [P, N, 2]."""
+    out = torch.empty(neurons.shape[:2], dtype=base.logprob.dtype)
+    for layer in torch.unique(neurons[..., 0]).tolist():
+        at = neurons[..., 0] == layer
+        prompt, _ = torch.nonzero(at, as_tuple=True)
+        values = layer_activation(encoder, base, layer, site).cpu()
+        out[at] = values[prompt, neurons[..., 1][at]]
+    return out
+
+
+def layer_activation(encoder: Encoder, base: Trace, layer: int, site: str) -> Tensor:
+    """Base activations [P, I] of all neurons of a layer at the probed positions."""
+    of = base.layers[layer]
+    up = base.at_probe(of.up)
+    gate = None if of.gate is None else base.at_probe(of.gate)
+    if site == "gate":
+        assert gate is not None
+        return gate
+    if site in ("up", "pre"):
+        return up
+    hidden = activate(up if gate is None else gate, encoder.layers[layer].mlp.activation)
+    return hidden if gate is None else hidden * up

@@ -1,0 +1,107 @@
+"""The mask token: where a masked model is probed, and which token a word means in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def mask_position(ids: Sequence[int], mask_id: int, mask_index: int | None, prompt: int) -> int:
+    """Position of the probed mask token.
+
+    Parameters
+    ----------
+    ids : list of int
+        The prompt's tokens.
+    mask_id : int
+        Id of the mask token.
+    mask_index : int or None
+        Which of several mask tokens, from 0; None asks for exactly one.
+    prompt : int
+        Number of the prompt, for messages.
+
+    Raises
+    ------
+    ValueError
+        No mask token, or several without a choice.
+    IndexError
+        Fewer mask tokens than ``mask_index`` asks for.
+    """
+    found = [position for position, token in enumerate(ids) if token == mask_id]
+    if not found:
+        raise ValueError(
+            f"prompt {prompt} has no mask token (id {mask_id}); a masked model is probed there. "
+            "Write the tokenizer's mask token where the answer belongs"
+        )
+    if mask_index is None:
+        if len(found) > 1:
+            raise ValueError(
+                f"prompt {prompt} has {len(found)} mask tokens (positions {found}); pass "
+                f"mask_index=0 to {len(found) - 1} to choose the probed one"
+            )
+        return found[0]
+    if not 0 <= mask_index < len(found):
+        raise IndexError(
+            f"mask_index={mask_index} is out of range: prompt {prompt} has {len(found)} mask "
+            f"tokens; expected 0 <= mask_index < {len(found)}"
+        )
+    return found[mask_index]
+
+
+def encode_masked_text(text: str, tokenizer: Any) -> list[int]:
+    """Token ids of ``text`` with the tokenizer's special tokens at both ends, each once.
+
+    Raises
+    ------
+    ValueError
+        The tokenizer has no mask token, or the text does not contain it.
+    """
+    if tokenizer.mask_token_id is None:
+        raise ValueError(
+            f"{type(tokenizer).__name__} has no mask token; a masked model needs a tokenizer that "
+            "defines one, or prompts as token ids"
+        )
+    ids = list(tokenizer(text, add_special_tokens=True)["input_ids"])
+    if tokenizer.mask_token_id not in ids:
+        raise ValueError(
+            f"prompt {text!r} has no mask token; write {tokenizer.mask_token!r} where the answer "
+            "belongs"
+        )
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+    if first is not None and ids[:2] == [first, first]:
+        ids = ids[1:]
+    if last is not None and ids[-2:] == [last, last]:
+        ids = ids[:-1]
+    return ids
+
+
+def in_place(
+    target: str, prompt: str | None, prompt_tokens: Sequence[int], position: int, tokenizer: Any
+) -> tuple[int | None, list[str]]:
+    """Return the token that replaces the mask when ``target`` stands there, and what was seen.
+
+    The text is tokenized with the mask and with the word in its place. If both have the same
+    length and differ in the mask's position alone, that is the token; otherwise None. So the word
+    gets the form that its place asks for, such as RoBERTa's word-start form behind a space.
+    """
+    ids = list(prompt_tokens)
+    which = ids[:position].count(ids[position])
+    text = tokenizer.decode(ids) if prompt is None else prompt
+    pieces = text.split(tokenizer.mask_token)
+    if len(pieces) <= which + 1:
+        return None, []
+    mask = tokenizer.mask_token
+    before, after = mask.join(pieces[: which + 1]), mask.join(pieces[which + 1 :])
+    # Verbatim ids need not survive decoding and encoding, so the text is encoded both ways.
+    special = prompt is not None
+    masked = list(tokenizer(text, add_special_tokens=special)["input_ids"])
+    filled = list(tokenizer(before + target + after, add_special_tokens=special)["input_ids"])
+    at = [i for i, token in enumerate(masked) if token == tokenizer.mask_token_id][which]
+    tail = len(masked) - at - 1
+    shown = [str(t) for t in tokenizer.convert_ids_to_tokens(filled[at : len(filled) - tail])]
+    same = len(filled) == len(masked) and all(
+        i == at or a == b for i, (a, b) in enumerate(zip(masked, filled, strict=True))
+    )
+    if same and filled[at] not in (masked[at], tokenizer.unk_token_id):
+        return int(filled[at]), shown
+    return None, shown
