@@ -54,10 +54,11 @@ def check_shifts(shifts: Any, dtype: torch.dtype) -> np.ndarray:
         raise ValueError(
             f"shifts has shape {list(array.shape)}; expected a list of at least one number"
         )
+    _check_fits(array, "shifts", dtype)
     return array.astype(np.float64 if dtype == torch.float64 else np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Intervention:
     """Shifts of several neurons applied in one forward pass.
 
@@ -115,7 +116,8 @@ def intervention_rows(interventions: Sequence[Sequence[Intervention]], dtype: to
     """Rows for P lists of R interventions, in the order of the result [P, R]."""
     flat = [one for per_prompt in interventions for one in per_prompt]
     neurons = torch.from_numpy(np.concatenate([one.neurons for one in flat]))
-    amounts = torch.from_numpy(np.concatenate([one.amounts for one in flat]))
+    amounts = np.concatenate([one.amounts for one in flat])
+    _check_fits(amounts, "amounts", dtype)
     counts = torch.tensor([len(one) for one in flat])
     prompt = [p for p, per_prompt in enumerate(interventions) for _ in per_prompt]
     return Rows(
@@ -123,14 +125,19 @@ def intervention_rows(interventions: Sequence[Sequence[Intervention]], dtype: to
         start=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
         layer=neurons[:, 0],
         neuron=neurons[:, 1],
-        amount=amounts.to(dtype),
+        amount=torch.from_numpy(amounts).to(dtype),
     )
 
 
 def check_interventions(
     interventions: Any, n_prompts: int, n_layers: int, n_neurons: int
 ) -> list[list[Intervention]]:
-    """Return P lists of R interventions, all with one site and axis, of existing neurons."""
+    """Return P lists of R interventions, all of existing neurons; sites and axes may differ."""
+    if not isinstance(interventions, list | tuple):
+        raise ValueError(
+            f"interventions is {type(interventions).__name__}; expected a list of Intervention, or "
+            "a list of such lists per prompt"
+        )
     given = list(interventions)
     if not given:
         raise ValueError("no interventions given; expected at least one")
@@ -171,7 +178,12 @@ def _check_range(pairs: np.ndarray, n_layers: int, n_neurons: int) -> None:
 
 
 def _integers(values: Any, name: str) -> np.ndarray:
-    array = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    try:
+        array = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except ValueError:  # rows of different lengths
+        raise ValueError(
+            f"{name} is not a rectangular array; expected [N, 2] of (layer, index)"
+        ) from None
     if array.size and array.dtype.kind not in "iu":
         raise ValueError(f"{name} must be integers (layer, index); got dtype {array.dtype}")
     return array.astype(np.int64)
@@ -188,3 +200,13 @@ def _numbers(values: Any, name: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{name} contains NaN or infinity; expected finite numbers")
     return array
+
+
+def _check_fits(array: np.ndarray, name: str, dtype: torch.dtype) -> None:
+    """Refuse numbers that become infinite in the dtype that rows are computed in."""
+    largest = torch.finfo(dtype).max
+    if np.abs(array).max() > largest:
+        raise ValueError(
+            f"{name} contains {array[np.abs(array).argmax()]:g}, which {dtype} cannot hold; "
+            f"expected numbers up to {largest:g}"
+        )
