@@ -45,7 +45,7 @@ class SharedKeys {
       const std::int64_t from = ((self ? task.prompt : start + j) * a.Hkv + task.head) * a.D;
       const float* key = (self ? a.k : a.prefix_k) + from;
       const float* value = (self ? a.v : a.prefix_v) + from;
-      for (std::int64_t i = 0; i < a.D; ++i) packed_keys[i * n + j] = key[i];
+      for (std::int64_t i = 0; i < a.D; ++i) packed_keys[i * n + j] = a.scale * key[i];
       for (std::int64_t i = 0; i < a.D; ++i) packed_values[j * width + i] = value[i];
     }
     const std::int64_t G = a.Hq / a.Hkv;
@@ -58,7 +58,7 @@ class SharedKeys {
   }
 
   std::int64_t tokens, n, width;  // n and width are tokens and D, padded
-  Buffer keys;                    // [D, n]
+  Buffer keys;                    // [D, n], times the scale
   Buffer values;                  // [tokens, width]
   Buffer score, weight;           // [G, n]
 
@@ -89,7 +89,8 @@ inline void softmax(const float* __restrict s, std::int64_t n, float* __restrict
 
 void SharedKeys::base_weights(const AttentionArgs& a, const float* q, float* s, float* w) const {
   product<1>(&q, keys.data(), a.D, n, s);
-  for (std::int64_t j = 0; j < n; ++j) s[j] = j < tokens ? a.scale * s[j] : kNoScore;
+  for (std::int64_t j = 0; j < n; ++j)
+    if (j >= tokens) s[j] = kNoScore;
   if (a.softcap > 0.0f) {
     Buffer capped;
     float* c = capped.filled(n, kNoScore);
@@ -119,6 +120,7 @@ inline void cap(float softcap, const float* __restrict s, std::int64_t tokens, f
 // p (e - E) / (1 + E), e = expm1(ds), E = sum p e, or softmax(s + ds) - p where much mass moves.
 inline void weight_differences(const float* __restrict s, const float* __restrict p, std::int64_t n,
                                float* __restrict ds, float* __restrict scratch) {
+  if (n % kTile) __builtin_unreachable();
   float E = 0.0f;
 #pragma omp simd reduction(+ : E)
   for (std::int64_t j = 0; j < n; ++j) {
@@ -136,6 +138,15 @@ inline void weight_differences(const float* __restrict s, const float* __restric
   softmax(scratch, n, ds);
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j) ds[j] -= p[j];
+}
+
+// (q + dq).dk: what the token's own new key adds to the difference of its score.
+inline float self_score(const float* __restrict q, const float* __restrict dq,
+                        const float* __restrict dk, std::int64_t D) {
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = 0; i < D; ++i) sum += (q[i] + dq[i]) * dk[i];
+  return sum;
 }
 
 // A thread's scratch, grown to the longest prompt that it meets.
@@ -160,17 +171,23 @@ void attention_rows(const AttentionArgs& a, const SharedKeys& shared, const Task
     dq[m] = a.dq + (row * a.Hq + task.head * G + g) * a.D;
     dp[m] = mine.ds.data() + m * n;
   }
+  // The next rows lie a row's length away, out of the hardware prefetcher's sight.
+  for (int m = kRows; m < 2 * kRows && first + m < task.last * G; ++m) {
+    const std::int64_t row = (first + m) / G, g = (first + m) % G;
+    for (std::int64_t i = 0; i < a.D; i += 16) {
+      __builtin_prefetch(a.dq + (row * a.Hq + task.head * G + g) * a.D + i);
+      __builtin_prefetch(a.dk + (row * a.Hkv + task.head) * a.D + i);
+      __builtin_prefetch(a.dv + (row * a.Hkv + task.head) * a.D + i);
+      __builtin_prefetch(a.dout + (row * a.Hq + task.head * G + g) * a.D + i, 1);
+    }
+  }
   product(rows, dq, shared.keys.data(), a.D, n, mine.ds.data());
   for (int m = 0; m < rows; ++m) {
     const std::int64_t row = (first + m) / G, g = (first + m) % G;
     const float* q = a.q + (task.prompt * a.Hq + task.head * G + g) * a.D;
     const float* dk = a.dk + (row * a.Hkv + task.head) * a.D;
-    float *ds = mine.ds.data() + m * n, moved = 0.0f;
-#pragma omp simd reduction(+ : moved)
-    for (std::int64_t i = 0; i < a.D; ++i) moved += (q[i] + dq[m][i]) * dk[i];
-    ds[self] += moved;
-#pragma omp simd
-    for (std::int64_t j = 0; j < n; ++j) ds[j] *= a.scale;
+    float* ds = mine.ds.data() + m * n;
+    ds[self] += a.scale * self_score(q, dq[m], dk, a.D);
     const float *s = shared.score.data() + g * n, *p = shared.weight.data() + g * n;
     if (a.softcap > 0.0f) {
       cap(a.softcap, s, shared.tokens, ds, mine.capped.data());
