@@ -1,0 +1,44 @@
+"""The benchmarks by name, and what all of them are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from bench.report import Record
+
+# Name -> one line for the help. Each is a module of this package with `run(settings)`.
+BENCHMARKS = {
+    "sweep": "shifts a second: delta against hooks, an expert's recipe and a plain forward",
+    "gradients": "all neurons, several labels: last-token VJPs against plain and full backwards",
+    "fidelity": "NEG in low precision: delta and full forwards against float64 truth",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says.
+
+    Attributes
+    ----------
+    repeats : int
+        Timed rounds, each on prompts of its own.
+    device : str
+        Where the models live.
+    quick : bool
+        Tiny shapes, a few seconds: a check of the benchmark, not a measurement.
+    rows : int or None
+        Measure the peak memory of a sweep of so many rows instead of its speed.
+    """
+
+    repeats: int = 5
+    device: str = "cpu"
+    quick: bool = False
+    rows: int | None = None
+
+
+def load(name: str) -> Callable[[Settings], list[Record]]:
+    """Return the function that runs benchmark ``name``."""
+    run: Callable[[Settings], list[Record]] = import_module(f"bench.{name}").run
+    return run
