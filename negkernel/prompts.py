@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from negkernel.masks import encode_masked_text, mask_position
-from negkernel.targets import check_target_id, encode_target
+from negkernel.targets import check_encoding, check_target_id, encode_target
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +120,12 @@ def encode_request(
         prompts or targets of another kind; for a masked model no mask token, or several without
         a choice.
     """
-    if isinstance(prompts, str) or isinstance(targets, str):
-        raise ValueError("prompts and targets must be lists; wrap a single one as ['...']")
+    for what, values in (("prompts", prompts), ("targets", targets)):
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ValueError(
+                f"{what} is {type(values).__name__}; expected a list, wrap a single one as ['...']"
+            )
+    check_encoding(target_prefix, target_encoding)
     given: list[Any] = list(prompts)
     wanted: list[Any] = list(targets)
     if not given:

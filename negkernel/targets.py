@@ -70,8 +70,6 @@ def encode_target(
         raise ValueError(f"target {target!r} is empty; expected a word or a token id")
     if encoding == "alone":
         return Target(_alone(target, tokenizer), target)
-    if encoding != "joint":
-        raise ValueError(f"target_encoding {encoding!r} is unknown; expected 'joint' or 'alone'")
     if mask_position is not None:
         filling = target if prefix == "auto" else prefix + target
         replaced, shown = in_place(filling, prompt, prompt_tokens, mask_position, tokenizer)
@@ -95,6 +93,17 @@ def encode_target(
         swapped = target if spaced else " " + target
         other, _ = _joint(text, swapped, prompt, prompt_tokens, tokenizer)
     return Target(only, target, -1 if other is None or other == only else other)
+
+
+def check_encoding(prefix: str, encoding: str) -> None:
+    """Refuse options of :func:`encode_target` that it does not know, whatever the targets are."""
+    if encoding not in ("joint", "alone"):
+        raise ValueError(f"target_encoding {encoding!r} is unknown; expected 'joint' or 'alone'")
+    if not isinstance(prefix, str):
+        raise ValueError(
+            f"target_prefix is {type(prefix).__name__}; expected 'auto' or the text to put between "
+            "prompt and target"
+        )
 
 
 def _joint(
