@@ -15,6 +15,8 @@ from torch import Tensor
 
 from negkernel.families.activations import activate, activate_slope
 from negkernel.families.parts import Block, Decoder, Norm, Precision
+from negkernel.families.rotary import rotate, rotate_back
+from negkernel.packing import gather, pad_paths
 from negkernel.trace import LayerTrace, Trace
 from negkernel.vjp import attention_vjp, norm_vjp
 
@@ -113,21 +115,23 @@ def _below(
     g_out = g_mid if block.residual_scale == 1.0 else g_mid * block.residual_scale
     g_out = _through(block.attention_out, base.attention_out, g_out, prompt, precision)
     g_heads = spec.output.transpose(g_out, precision).view(len(g), spec.n_heads, -1)
-    keys, values, start = trace.prefix(index, spec.window, 0, trace.n_prompts)
+    # In the rotated frame: turning a few queries is cheaper than turning back all keys.
+    query = base.query
+    if base.cos is not None and base.sin is not None:
+        query = rotate(query, base.cos, base.sin)
+    seen, length = pad_paths(trace.seen(spec.window))
     g_query, g_key, g_value = attention_vjp(
-        base.query,
-        base.key_self,
-        base.value_self,
-        keys,
-        values,
-        start,
-        g_heads,
-        prompt,
+        query,
+        gather(base.keys, seen),
+        gather(base.values, seen),
+        length.to(g.device),
+        g_heads.view(trace.n_prompts, -1, *g_heads.shape[1:]),
         scale=spec.scale,
         softcap=spec.softcap,
     )
-    if base.self_scale is not None:
-        g_key = g_key * base.self_scale[prompt]
+    if base.cos is not None and base.sin is not None:
+        cos, sin = base.cos[prompt], base.sin[prompt]
+        g_query, g_key = rotate_back(g_query, cos, sin), rotate_back(g_key, cos, sin)
     g_query = _through(spec.query_norm, base.query_raw, g_query, prompt, precision)
     g_key = _through(spec.key_norm, base.key_raw, g_key, prompt, precision)
     g_in = spec.query.transpose(g_query.flatten(1), precision)

@@ -94,6 +94,28 @@ def pack(
     )
 
 
+def gather(x: Tensor, index: Tensor) -> Tensor:
+    """``x[index]`` along the first axis; a view where ``index`` (on the CPU) is one run of nodes.
+
+    Prompts that share nothing are such runs, and so is a batch of them: no copy is made of their
+    keys and values.
+    """
+    flat = index.reshape(-1)
+    n = len(flat)
+    if n and int(flat[-1]) - int(flat[0]) == n - 1 and bool((flat.diff() == 1).all()):
+        start = int(flat[0])
+        return x[start : start + n].view(*index.shape, *x.shape[1:])
+    return x[index.to(x.device)]
+
+
+def pad_paths(paths: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Paths as one index [P, S], short ones filled up with their last node, and lengths [P]."""
+    length = torch.tensor([len(path) for path in paths])
+    longest = int(length.max())
+    padded = [torch.cat([path, path[-1:].expand(longest - len(path))]) for path in paths]
+    return torch.stack(padded), length
+
+
 def _common_prefix(a: np.ndarray, b: np.ndarray) -> int:
     n = min(len(a), len(b))
     differ = np.nonzero(a[:n] != b[:n])[0]

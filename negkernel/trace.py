@@ -18,7 +18,7 @@ from torch import Tensor
 from negkernel.families.activations import activate
 from negkernel.families.parts import Attention, Block, Decoder, Precision
 from negkernel.families.rotary import Rotary, rotate, rotate_back
-from negkernel.packing import Packing, Segment, pack
+from negkernel.packing import Packing, Segment, gather, pack
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ class Trace:
         """Number of prompts."""
         return len(self.packing.paths)
 
+    def seen(self, window: int | None) -> list[Tensor]:
+        """Nodes that each prompt's last token attends to, itself last."""
+        paths = self.packing.paths
+        return paths if window is None else [path[-window:] for path in paths]
+
     def prefix(
         self, layer: int, window: int | None, first: int, last: int
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,13 +80,11 @@ class Trace:
         """
         base = self.layers[layer]
         device = base.keys.device
-        paths = [path[:-1] for path in self.packing.paths[first:last]]
-        if window is not None:
-            paths = [path[max(0, len(path) + 1 - window) :] for path in paths]
+        paths = [path[:-1] for path in self.seen(window)[first:last]]
         lengths = torch.tensor([len(path) for path in paths])
         start = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        nodes = torch.cat(paths).to(device)
-        keys, values = base.keys[nodes], base.values[nodes]
+        nodes = torch.cat(paths)
+        keys, values = gather(base.keys, nodes), gather(base.values, nodes)
         if base.cos is not None and base.sin is not None:
             prompt = torch.repeat_interleave(torch.arange(first, last), lengths).to(device)
             keys = rotate_back(keys, base.cos[prompt], base.sin[prompt])
@@ -97,21 +100,24 @@ def trace(decoder: Decoder, prompts: Sequence[Sequence[int]], precision: Precisi
     x = decoder.embed(tokens, positions)
     rotations = {rotary: _rotation(rotary, packing, positions) for rotary in decoder.rotaries}
     last = packing.last
-    visits: dict[int | None, list[_Visit]] = {}
+    visits: dict[tuple[int | None, bool], list[_Visit]] = {}
     layers = []
     for block in decoder.blocks:
         device = block.device
+        # Of the last layer's outputs only those of the last tokens are ever read.
+        top = block is decoder.blocks[-1]
         x, last = x.to(device), last.to(device)
         rotary, window = block.attention.rotary, block.attention.window
         rotation = None
         if rotary is not None:
             cos, sin = rotations[rotary]
             rotation = rotations[rotary] = cos.to(device), sin.to(device)
-        if window not in visits:
-            visits[window] = _visits(packing.segments, window)
-        x, layer = _layer(block, x, last, rotation, visits[window], precision)
+        if (window, top) not in visits:
+            queries = _last_tokens(packing) if top else packing.segments
+            visits[window, top] = _visits(queries, window)
+        x, layer = _layer(block, x, last, rotation, visits[window, top], top, precision)
         layers.append(layer)
-    x_final = x[last]
+    x_final = x
     n = x_final if decoder.final_norm is None else decoder.final_norm(x_final, precision)
     n = n if decoder.projection is None else decoder.projection.affine(n, precision)
     logits = decoder.head.affine(n, precision)
@@ -165,15 +171,20 @@ def _layer(
     last: Tensor,
     rotation: tuple[Tensor, Tensor] | None,
     visits: list[_Visit],
+    top: bool,
     precision: Precision,
 ) -> tuple[Tensor, LayerTrace]:
+    """Output [T, H] of one layer and its trace; of the last tokens alone, [P, H], if ``top``."""
     attention, mlp = block.attention, block.mlp
-    T = x.shape[0]
-    x_in = x[last]
     n = x if block.attention_in is None else block.attention_in(x, precision)
-    query_raw = attention.query.affine(n, precision).view(T, attention.n_heads, -1)
-    key_raw = attention.key.affine(n, precision).view(T, attention.n_kv_heads, -1)
-    value = attention.value.affine(n, precision).view(T, attention.n_kv_heads, -1)
+    key_raw = attention.key.affine(n, precision).view(len(n), attention.n_kv_heads, -1)
+    value = attention.value.affine(n, precision).view(len(n), attention.n_kv_heads, -1)
+    # Keys and values are of all nodes; from here on the others may be of the last tokens only.
+    node = last
+    if top:
+        x, n, last = x[node], n[node], torch.arange(len(node), device=node.device)
+    x_in = x[last]
+    query_raw = attention.query.affine(n, precision).view(len(n), attention.n_heads, -1)
     query, key = query_raw, key_raw
     if attention.query_norm is not None:
         query_raw = attention.for_norm(query_raw)
@@ -181,16 +192,17 @@ def _layer(
     if attention.key_norm is not None:
         key_raw = attention.for_norm(key_raw)
         key = attention.key_norm(key_raw, precision).view(key.shape)
-    query_last, key_last = query[last], key[last]
+    query_last, key_last = query[last], key[node]
     cos_last = sin_last = self_scale = None
     if rotation is not None:
         cos, sin = rotation
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        cos_last, sin_last = cos[last], sin[last]
-        key_last = rotate_back(key[last], cos_last, sin_last)
+        cos_last, sin_last = cos[node], sin[node]
+        key = rotate(key, cos, sin)
+        query = rotate(query, cos_last, sin_last) if top else rotate(query, cos, sin)
+        key_last = rotate_back(key[node], cos_last, sin_last)
         self_scale = _self_scale(cos_last, sin_last, key_last)
     heads = _attend(attention, query, key, value, visits)
-    out = attention.output.affine(heads.view(T, -1), precision)
+    out = attention.output.affine(heads.flatten(1), precision)
     attention_out = None
     if block.attention_out is not None:
         attention_out = out[last]
@@ -221,10 +233,10 @@ def _layer(
         x_in=x_in,
         query=query_last,
         key_self=key_last,
-        value_self=value[last],
+        value_self=value[node],
         self_scale=self_scale,
         query_raw=query_raw[last] if attention.query_norm is not None else None,
-        key_raw=key_raw[last] if attention.key_norm is not None else None,
+        key_raw=key_raw[node] if attention.key_norm is not None else None,
         attention_out=attention_out,
         attention_sum=attention_sum,
         x_mid=x_attended[last],
@@ -238,6 +250,11 @@ def _layer(
         values=value,
     )
     return x_out, layer
+
+
+def _last_tokens(packing: Packing) -> list[Segment]:
+    """Last tokens as queries of their own, numbered by prompt."""
+    return [Segment(p, p + 1, path) for p, path in enumerate(packing.paths)]
 
 
 @dataclass(frozen=True)
@@ -267,15 +284,16 @@ def _visits(segments: list[Segment], window: int | None) -> list[_Visit]:
 def _attend(
     attention: Attention, query: Tensor, key: Tensor, value: Tensor, visits: list[_Visit]
 ) -> Tensor:
-    """Causal attention of every node over its path: [T, Hq, D]."""
+    """Causal attention of every query over the nodes it sees: [len(query), Hq, D]."""
     out = torch.empty_like(query)
     device = query.device
     for visit in visits:
-        nodes, seen = visit.queries.to(device), visit.keys.to(device)
         # [G, n, heads, D] -> [G, heads, n, D]
-        q, k, v = (t.transpose(1, 2) for t in (query[nodes], key[seen], value[seen]))
+        q = gather(query, visit.queries).transpose(1, 2)
+        k, v = (gather(t, visit.keys).transpose(1, 2) for t in (key, value))
         mask = None if visit.mask is None else visit.mask.to(device)
-        out[nodes] = _attend_group(attention, q, k, v, mask).transpose(1, 2)
+        heads = _attend_group(attention, q, k, v, mask).transpose(1, 2)
+        out[visit.queries.to(device)] = heads
     return out
 
 

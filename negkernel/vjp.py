@@ -40,54 +40,57 @@ def norm_vjp(
 
 
 def attention_vjp(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    prefix_k: Tensor,
-    prefix_v: Tensor,
-    prefix_start: Tensor,
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    length: Tensor,
     g: Tensor,
-    row_prompt: Tensor,
     *,
     scale: float,
     softcap: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients in the last token's query, key and value; the prefix is constant.
+    """Gradients in the last token's query, key and value; those of earlier tokens are constant.
 
     Parameters
     ----------
-    q : Tensor [P, Hq, D]
-    k, v : Tensor [P, Hkv, D]
-    prefix_k, prefix_v : Tensor [T, Hkv, D]
-        Packed; prompt p owns ``prefix_start[p]:prefix_start[p + 1]``.
-    g : Tensor [R, Hq, D]
+    query : Tensor [P, Hq, D]
+        Rotated to its position.
+    keys, values : Tensor [P, S, Hkv, D]
+        What each prompt's last token sees, itself at ``length - 1``, then filling.
+    length : Tensor [P] int64
+    g : Tensor [P, K, Hq, D]
         Gradient in the heads' outputs.
 
     Returns
     -------
-    g_q [R, Hq, D], g_k [R, Hkv, D], g_v [R, Hkv, D]
+    g_query [P * K, Hq, D], g_key [P * K, Hkv, D], g_value [P * K, Hkv, D]
+        In the frame of ``query`` and ``keys``.
     """
-    R, Hq, D = g.shape
-    P, Hkv, _ = k.shape
-    g_q = g.new_empty(R, Hkv, Hq // Hkv, D)
-    g_k, g_v = g.new_empty(R, Hkv, D), g.new_empty(R, Hkv, D)
-    g, q = g.view(R, Hkv, -1, D), q.view(P, Hkv, -1, D)
-    starts = prefix_start.tolist()
-    rows = torch.searchsorted(row_prompt, torch.arange(P + 1, device=row_prompt.device)).tolist()
-    for p in range(P):
-        r = slice(rows[p], rows[p + 1])
-        keys = torch.cat([prefix_k[starts[p] : starts[p + 1]], k[p : p + 1]])
-        values = torch.cat([prefix_v[starts[p] : starts[p + 1]], v[p : p + 1]])
-        score = scale * torch.einsum("hgd,shd->hgs", q[p], keys)
-        slope = torch.full_like(score, scale)
-        if softcap is not None:
-            score = torch.tanh(score / softcap)
-            slope = scale * (1 - score.square())
-            score = softcap * score
-        weight = score.softmax(-1)
-        g_weight = torch.einsum("rhgd,shd->rhgs", g[r], values)
-        g_score = weight * (g_weight - (weight * g_weight).sum(-1, keepdim=True)) * slope
-        g_q[r] = torch.einsum("rhgs,shd->rhgd", g_score, keys)
-        g_k[r] = torch.einsum("rhg,hgd->rhd", g_score[..., -1], q[p])
-        g_v[r] = torch.einsum("hg,rhgd->rhd", weight[..., -1], g[r])
-    return g_q.view(R, Hq, D), g_k, g_v
+    P, K, Hq, D = g.shape
+    S, Hkv = keys.shape[1:3]
+    G = Hq // Hkv
+    query = query.view(P, Hkv, G, D)
+    keys, values = keys.transpose(1, 2), values.transpose(1, 2)
+    score = scale * (query @ keys.transpose(-1, -2))  # [P, Hkv, G, S]
+    slope = score.new_full((), scale)
+    if softcap is not None:
+        score = torch.tanh(score / softcap)
+        slope = (scale * (1 - score.square())).unsqueeze(2)
+        score = softcap * score
+    filling = torch.arange(S, device=g.device) >= length[:, None]
+    weight = score.masked_fill(filling[:, None, None, :], float("-inf")).softmax(-1)
+
+    rows = g.view(P, K, Hkv, G, D).transpose(1, 2)  # [P, Hkv, K, G, D]
+    g_weight = (rows.reshape(P, Hkv, K * G, D) @ values.transpose(-1, -2)).view(P, Hkv, K, G, S)
+    spread = weight.unsqueeze(2)
+    g_score = spread * (g_weight - (spread * g_weight).sum(-1, keepdim=True)) * slope
+    g_query = (g_score.view(P, Hkv, K * G, S) @ keys).view(P, Hkv, K, G, D)
+
+    prompt = torch.arange(P, device=g.device)
+    g_key = torch.einsum("phkg,phgd->pkhd", g_score[prompt, ..., length - 1], query)
+    g_value = torch.einsum("phg,phkgd->pkhd", weight[prompt, ..., length - 1], rows)
+    return (
+        g_query.transpose(1, 2).reshape(P * K, Hq, D),
+        g_key.reshape(P * K, Hkv, D),
+        g_value.reshape(P * K, Hkv, D),
+    )
