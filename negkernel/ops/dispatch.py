@@ -11,6 +11,9 @@ import os
 from types import ModuleType
 from typing import Any
 
+# What `NEGKERNEL_BACKEND` may be; an op need not have all of them.
+PREFERENCES = ("auto", "triton", "cpp", "reference")
+
 log = logging.getLogger(__name__)
 _told: set[tuple[str, str, str]] = set()
 
@@ -32,7 +35,7 @@ def call(op: str, backends: dict[str, ModuleType], impl: str, *args: Any, **opti
     Raises
     ------
     ValueError
-        If `impl` names no backend of this op.
+        If `impl` names no backend of this op or `NEGKERNEL_BACKEND` names none at all.
     NotImplementedError
         If the backend that `impl` names cannot run this call.
     """
@@ -44,6 +47,10 @@ def call(op: str, backends: dict[str, ModuleType], impl: str, *args: Any, **opti
         return getattr(backends[impl], op)(*args, **options)
 
     preferred = os.environ.get("NEGKERNEL_BACKEND", "auto")
+    if preferred not in PREFERENCES:
+        raise ValueError(
+            f"NEGKERNEL_BACKEND is {preferred!r}, expected one of {', '.join(PREFERENCES)}"
+        )
     names = sorted(backends, key=lambda name: name != preferred)
     for name in names:
         why_not = backends[name].supports(*args, **options)

@@ -33,22 +33,27 @@ def attention_full(
         r = slice(rows[p], rows[p + 1])
         if r.start == r.stop:
             continue
-        # [S, heads, D] -> [heads, S, D] and [S, R, heads, D] -> [R, heads, S, D]: views, whose
-        # rows the batched product reads where they lie.
+        # [S, heads, D] -> [heads, S, D] and [S, R, heads, D] -> [R, heads, S, D]: views, and so is
+        # joining R and heads to the batch of a product, which reads the rows where they lie.
         base_q, base_k, base_v = (t[:, p].transpose(0, 1) for t in (q, k, v))
         row_dq, row_dk, row_dv = (t[:, r].permute(1, 2, 0, 3) for t in (dq, dk, dv))
         score = scale * (base_q @ base_k.mT)
         if mask is not None:
             score = score.masked_fill(~mask[p], -torch.inf)
         weight = score.softmax(-1)
-        dscore = row_dq @ (base_k + row_dk).mT
-        dscore += base_q @ row_dk.mT
-        dscore *= scale
-        dweight = weight_difference(score, weight, dscore)
-        out = dweight @ (base_v + row_dv)
-        out += weight @ row_dv
-        do[:, r] = out.permute(2, 0, 1, 3)
+        R = r.stop - r.start
+        dscore = _bmm(row_dq, (row_dk + base_k).mT)
+        dscore.baddbmm_(base_q.repeat(R, 1, 1), row_dk.flatten(0, 1).mT, beta=scale, alpha=scale)
+        dweight = weight_difference(score, weight, dscore.view(R, *score.shape))
+        out = _bmm(dweight, row_dv + base_v)
+        out.baddbmm_(weight.repeat(R, 1, 1), row_dv.flatten(0, 1))
+        do[:, r] = out.view(R, -1, *out.shape[1:]).permute(2, 0, 1, 3)
     return do
+
+
+def _bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return a @ b [R * heads, n, m] for [R, heads, n, k] and [R, heads, k, m]."""
+    return torch.bmm(a.flatten(0, 1), b.flatten(0, 1))
 
 
 def weight_difference(
