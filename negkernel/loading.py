@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 GIB = 1024**3
 
@@ -27,7 +30,8 @@ def load(
     Raises
     ------
     ValueError
-        Nothing to load at ``path_or_id``, or a checkpoint for another task than the one asked for.
+        Nothing to load at ``path_or_id``, files that are damaged, a checkpoint for another task
+        than the one asked for, or an unknown dtype.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
@@ -42,17 +46,36 @@ def load(
         for k in ("revision", "token", "cache_dir", "trust_remote_code")
         if k in options
     }
-    try:
-        task = checkpoint_task(AutoConfig.from_pretrained(path_or_id, **hub), task)
-        auto = AutoModelForMaskedLM if task == "masked" else AutoModelForCausalLM
+    named = isinstance(dtype, str) and isinstance(getattr(torch, dtype, None), torch.dtype)
+    if not (isinstance(dtype, torch.dtype) or dtype == "auto" or named):
+        raise ValueError(f"dtype {dtype!r} is unknown; expected 'auto' or one such as 'bfloat16'")
+    with _readable("model", path_or_id):
+        config = AutoConfig.from_pretrained(path_or_id, **hub)
+    auto = AutoModelForCausalLM
+    if checkpoint_task(config, task) == "masked":
+        auto = AutoModelForMaskedLM
+    with _readable("model", path_or_id):
         model = auto.from_pretrained(path_or_id, dtype=dtype, **options)
+    with _readable("tokenizer", path_or_id):
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, **hub)
+    return (model if device is None else model.to(device)).eval(), tokenizer
+
+
+@contextmanager
+def _readable(what: str, path_or_id: str) -> Iterator[None]:
+    """Turn what transformers raises for missing and damaged files into one ValueError."""
+    try:
+        yield
     except OSError as error:
         raise ValueError(
-            f"cannot load a model from {str(path_or_id)!r}: {_first_line(error)}; expected a "
+            f"cannot load a {what} from {str(path_or_id)!r}: {_first_line(error)}; expected a "
             "folder written by save_pretrained, or a Hub id that can be reached"
         ) from error
-    return (model if device is None else model.to(device)).eval(), tokenizer
+    except (ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"cannot load a {what} from {str(path_or_id)!r}: {_first_line(error)}; check that its "
+            "files are there and complete"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
