@@ -3,58 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from negkernel.families.hook_sites import HookSite
+from negkernel.families.feed_forward import Edit, Site
 from negkernel.rows import Rows
 from negkernel.sites import shift_amount
 
-Edit = Any
-
 
 @contextmanager
-def edited(sites: Sequence[HookSite], edits: dict[int, Edit]) -> Iterator[None]:
+def edited(sites: Sequence[Site], edits: dict[int, Edit]) -> Iterator[None]:
     """Run ``edits[layer](x) -> x`` on the neurons ``x`` [tokens, I] of those layers.
 
     ``x`` has all batch and sequence positions in one axis. The hooks are gone on leaving.
     """
-    handles = []
-    try:
+    with ExitStack() as stack:
         for layer, edit in edits.items():
-            handles.append(_install(sites[layer], edit))
+            stack.enter_context(sites[layer].edited(edit))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _install(site: HookSite, edit: Edit) -> torch.utils.hooks.RemovableHandle:
-    columns = slice(site.offset, site.offset + site.width)
-
-    def apply(x: Tensor) -> Tensor:
-        flat = x.reshape(-1, x.shape[-1])
-        changed = edit(flat[:, columns])
-        if changed is None:
-            return x
-        if site.width == x.shape[-1]:
-            return changed.view(x.shape)
-        out = flat.clone()
-        out[:, columns] = changed
-        return out.view(x.shape)
-
-    def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (apply(args[0]), *args[1:])
-
-    def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        return apply(output)
-
-    if site.is_input:
-        return site.module.register_forward_pre_hook(before)
-    return site.module.register_forward_hook(after)
 
 
 def shifts(rows: Rows, position: Tensor, axis: str) -> dict[int, Edit]:

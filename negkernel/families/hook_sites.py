@@ -7,11 +7,16 @@ names that transformers uses.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from negkernel.families.experts import routed_experts
+from negkernel.families.feed_forward import Edit
+from negkernel.families.feed_forward import FeedForward as FeedForward
 from negkernel.families.weights import dense_shape
 
 # (fused or None, gate or None, up, down) by attribute path, within a layer's feed-forward module
@@ -26,6 +31,8 @@ _NAMES = (
     (None, None, "intermediate.dense", "output.dense"),
     ("Wi", None, None, "Wo"),
 )
+# What transformers calls the expert of a mixture that serves every token.
+_SHARED = ("shared_expert", "shared_experts", "shared_mlp")
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,40 @@ class HookSite:
     offset: int
     width: int
 
+    @contextmanager
+    def edited(self, edit: Edit) -> Iterator[None]:
+        """See :class:`negkernel.families.feed_forward.Site`."""
+
+        def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (self._apply(edit, args[0]), *args[1:])
+
+        def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            return self._apply(edit, output)
+
+        if self.is_input:
+            handle = self.module.register_forward_pre_hook(before)
+        else:
+            handle = self.module.register_forward_hook(after)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _apply(self, edit: Edit, x: Tensor) -> Tensor:
+        columns = slice(self.offset, self.offset + self.width)
+        flat = x.reshape(-1, x.shape[-1])
+        changed = edit(flat[:, columns])
+        if changed is None:
+            return x
+        if self.width == x.shape[-1]:
+            return changed.view(x.shape)
+        out = flat.clone()
+        out[:, columns] = changed
+        return out.view(x.shape)
+
 
 @dataclass(frozen=True)
-class FeedForward:
+class DenseFeedForward:
     """One layer's feed-forward modules; ``fused`` holds gate (first half) and up in one."""
 
     down: nn.Module
@@ -65,23 +103,34 @@ class FeedForward:
 
 
 def feed_forwards(model: nn.Module, config: Any) -> list[FeedForward]:
-    """Find the feed-forward modules of every layer.
+    """Find the feed-forward part of every layer.
+
+    In a mixture of experts that is the expert all tokens share where a layer has one, since it
+    is a feed-forward layer like any other, and the routed experts side by side elsewhere.
 
     Raises
     ------
     NotImplementedError
-        No list of layers, or a layer whose feed-forward module is not recognised.
+        No list of layers, a layer whose feed-forward part is not recognised, or layers that
+        differ in their number of neurons.
     """
-    layers = _layers(model, config.num_hidden_layers)
-    found = [_feed_forward(layer) for layer in layers]
-    for index, one in enumerate(found):
+    found: list[FeedForward] = []
+    for index, layer in enumerate(_layers(model, config.num_hidden_layers)):
+        one = _feed_forward(layer)
         if one is None:
             raise NotImplementedError(
                 f"layer {index} of {type(model).__name__} has no feed-forward module that "
-                "negkernel recognises (a mixture of experts has no single one); expected "
-                "projections named like gate_proj/up_proj/down_proj, fc1/fc2 or c_fc/c_proj"
+                "negkernel recognises; expected projections named like gate_proj/up_proj/"
+                "down_proj, fc1/fc2 or c_fc/c_proj, or experts with gate_up_proj and down_proj"
             )
-    return [one for one in found if one is not None]
+        found.append(one)
+    widths = sorted({one.width for one in found})
+    if len(widths) > 1:
+        raise NotImplementedError(
+            f"the layers of {type(model).__name__} have {widths} neurons; expected the same "
+            "number in each"
+        )
+    return found
 
 
 def _layers(model: nn.Module, count: int) -> nn.ModuleList:
@@ -94,8 +143,15 @@ def _layers(model: nn.Module, count: int) -> nn.ModuleList:
 
 
 def _feed_forward(layer: nn.Module) -> FeedForward | None:
-    if any(hasattr(module, "experts") for module in layer.modules()):
-        return None
+    if not any(hasattr(module, "experts") for module in layer.modules()):
+        return _dense(layer)
+    for name, module in layer.named_modules():
+        if name.rpartition(".")[2] in _SHARED:
+            return _dense(module)
+    return routed_experts(layer)
+
+
+def _dense(layer: nn.Module) -> DenseFeedForward | None:
     for module in layer.modules():
         for names in _NAMES:
             parts = [None if name is None else _part(module, name) for name in names]
@@ -103,7 +159,7 @@ def _feed_forward(layer: nn.Module) -> FeedForward | None:
             if known == [name is not None for name in names]:
                 fused, gate, up, down = parts
                 assert down is not None
-                return FeedForward(down, up, gate, fused, dense_shape(down)[1])
+                return DenseFeedForward(down, up, gate, fused, dense_shape(down)[1])
     return None
 
 
