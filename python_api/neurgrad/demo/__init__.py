@@ -52,7 +52,7 @@ def load_model(kind: Kind) -> tuple[Any, Any]:
     Returns
     -------
     model
-        ``LlamaForCausalLM`` (5 layers of 256 neurons) or ``BertForMaskedLM`` (4 layers of 512).
+        ``LlamaForCausalLM`` (5 layers of 256 neurons) or ``BertForMaskedLM`` (4 layers of 384).
     tokenizer
         Its fast tokenizer; every answer of :func:`prompts` is one token.
     """
