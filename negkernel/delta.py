@@ -11,6 +11,7 @@ from negkernel.families.activations import activate
 from negkernel.families.parts import Decoder, Precision
 from negkernel.methods import Part, Work
 from negkernel.propagate import propagate
+from negkernel.rows import Rows
 from negkernel.trace import Trace, trace
 
 # Rows of one batch. More rows read the weights less often; fewer keep a batch's activations in
@@ -41,20 +42,9 @@ class Delta:
         """See :class:`negkernel.methods.Method`."""
         for first, last in self.groups(work.tokens):
             base = trace(self.decoder, work.tokens[first:last], self.precision)
-            rows = work.rows(first, last)
-            targets = work.targets[first:last]
-            change = torch.empty(len(rows), targets.shape[1], dtype=self.precision.state)
-            longest = max(len(tokens) for tokens in work.tokens[first:last])
-            for index, batch in rows.chunks(self.batch_rows(longest)):
-                change[index] = propagate(
-                    self.decoder,
-                    base,
-                    batch,
-                    targets,
-                    site=work.site,
-                    axis=work.axis,
-                    precision=self.precision,
-                ).cpu()
+            change = self.changes(
+                base, work.rows(first, last), work.targets[first:last], work.site, work.axis
+            )
             watched = work.watched[first:last].to(base.logprob.device)
             yield Part(
                 first=first,
@@ -63,6 +53,19 @@ class Delta:
                 logprob_shift=change,
                 activation=read_neurons(self.decoder, base, work.neurons[first:last], work.site),
             )
+
+    def changes(self, base: Trace, rows: Rows, targets: Tensor, site: str, axis: str) -> Tensor:
+        """Changes of log p [R, K] of any number of rows on traced prompts, on the CPU.
+
+        ``rows.prompt`` and ``targets`` [P, K] count the prompts of ``base``.
+        """
+        change = torch.empty(len(rows), targets.shape[1], dtype=self.precision.state)
+        longest = max(len(path) for path in base.packing.paths)
+        for index, batch in rows.chunks(self.batch_rows(longest)):
+            change[index] = propagate(
+                self.decoder, base, batch, targets, site=site, axis=axis, precision=self.precision
+            ).cpu()
+        return change
 
     def groups(self, tokens: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
         """Split prompts into runs whose traces fit in half of the memory budget."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from negkernel import autograd, backward
+from negkernel import autograd, backward, spectral
 from negkernel.delta import Delta, layer_activation
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import feed_forwards
@@ -30,6 +30,7 @@ from negkernel.prompts import Prompts, Request, Targets, encode_request
 from negkernel.results import Gradients, Interventions, Sweep
 from negkernel.rows import Rows, sweep_rows
 from negkernel.sites import check_axis, resolve_site
+from negkernel.spectral import check_tol
 from negkernel.suffix import Suffix
 from negkernel.trace import trace
 
@@ -129,6 +130,7 @@ class Engine:
         axis: str = "magnitude",
         site: str = "paper",
         resolution: str = "grid",
+        tol: float = 1e-3,
         method: str = "auto",
         target_prefix: str = "auto",
         target_encoding: str = "joint",
@@ -152,8 +154,11 @@ class Engine:
             What a shift means, see :mod:`negkernel.sites`.
         site : {"paper", "up", "gate", "post", "pre"}
             Which tensor the neuron is.
-        resolution : {"grid"}
-            Every shift is computed.
+        resolution : {"grid", "spectral"}
+            "grid" computes every shift; "spectral" interpolates each curve from a few rows,
+            refined where its estimated error asks for it (:mod:`negkernel.spectral`).
+        tol : float
+            Of "spectral": relative error of a curve and of its NEG.
         method : {"auto", "delta", "suffix", "full"}
             "full" runs a whole forward per row, "suffix" last tokens on the prefix KV, "delta"
             the difference form. "auto" takes the best that serves the model and logs which.
@@ -173,8 +178,9 @@ class Engine:
         NotImplementedError
             ``method="delta"`` on an architecture without a family; the message names "suffix".
         """
-        if resolution != "grid":
-            raise ValueError(f"resolution {resolution!r} is unknown; expected 'grid'")
+        if resolution not in ("grid", "spectral"):
+            raise ValueError(f"resolution {resolution!r} is unknown; expected 'grid' or 'spectral'")
+        check_tol(tol)
         request = self._encode(prompts, targets, target_prefix, target_encoding, mask_index)
         pairs = check_neurons(neurons, len(request), self.n_layers, self.n_neurons)
         amounts = check_shifts(shifts, self._precision().state)
@@ -189,10 +195,19 @@ class Engine:
         def rows(first: int, last: int) -> Rows:
             return sweep_rows(per_prompt[first:last], grid)
 
-        base, change, activation = self._run(
-            runner, request, rows, P * N * J, per_prompt, site, axis
-        )
-        curves = change.reshape(P, N, J, request.K).transpose(0, 3, 1, 2)
+        if resolution == "spectral":
+            found = self._grounds(runner, request, site, axis, mask_index)
+            options = {"axis": axis, "tol": tol, "eps": spectral.row_eps(self._precision())}
+            measured = spectral.measure(found, per_prompt.numpy(), amounts, **options)
+            base, activation, curves = measured.base, measured.activation, measured.change
+            error, n_rows = measured.error, measured.rows
+        else:
+            n_rows = P * N * J
+            base, change, activation = self._run(
+                runner, request, rows, n_rows, per_prompt, site, axis
+            )
+            curves = change.reshape(P, N, J, request.K).transpose(0, 3, 1, 2)
+            error = np.zeros((P, request.K, N), dtype=curves.dtype)
         return Sweep(
             **request.fields(),
             **self._fields(),
@@ -205,8 +220,8 @@ class Engine:
             base_logprob=request.squeeze(base),
             logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
             activation=activation,
-            error=request.squeeze(np.zeros((P, request.K, N), dtype=curves.dtype)),
-            rows=P * N * J,
+            error=request.squeeze(error),
+            rows=n_rows,
         )
 
     def intervene(
@@ -472,6 +487,22 @@ class Engine:
             done += len(part.logprob_shift)
         _report_spelling(request, base)
         return base[:, : request.K], change, activation
+
+    def _grounds(
+        self, runner: Method, request: Request, site: str, axis: str, mask_index: int | None
+    ) -> Iterator[spectral.Ground]:
+        """All prompts, each computed once, ready for a spectral sweep."""
+
+        def gradients(one: Request) -> Gradients:
+            return self.gradients(
+                one.tokens,
+                one.target_ids.tolist(),
+                site=site,
+                method=runner.name,
+                mask_index=mask_index,
+            )
+
+        return spectral.grounds(runner, request, gradients, site=site, axis=axis)
 
     def _method(self, name: str) -> Method:
         """Return the method called ``name``; "auto" takes the best that serves the model."""

@@ -1,0 +1,14 @@
+"""Fewer rows for the same curve: interpolate log p(target) over the shift instead of sampling it.
+
+``log p`` is a smooth function of the shift, 0 at a shift of 0, with a slope there that one
+backward gives for every neuron. So a neuron starts with both ends of the range and its slope;
+an error estimate from successive levels decides which neurons get more nodes. What the user sees
+are values at their own shifts, each curve's error, and the number of rows it took.
+"""
+
+from negkernel.spectral.estimate import row_eps
+from negkernel.spectral.ground import Ground, grounds
+from negkernel.spectral.refine import Curves, refine
+from negkernel.spectral.sweep import Measured, check_tol, measure
+
+__all__ = ["Curves", "Ground", "Measured", "check_tol", "grounds", "measure", "refine", "row_eps"]
