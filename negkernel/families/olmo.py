@@ -76,8 +76,6 @@ def _block(layer: Any, config: Any, rotary: Rotary) -> Block:
             window=getattr(module, "sliding_window", None),
         ),
         mlp=gated_mlp(layer.mlp, config.hidden_act),
-        attention_in=None,
         attention_out=rms(layer.post_attention_layernorm),
-        mlp_in=None,
         mlp_out=rms(layer.post_feedforward_layernorm),
     )

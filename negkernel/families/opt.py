@@ -11,7 +11,7 @@ from torch import Tensor
 
 from negkernel.families.activations import activation_name
 from negkernel.families.norms import layer_norm
-from negkernel.families.parts import MLP, Attention, Block, Decoder, Norm, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Block, Decoder, Precision, Projection
 from negkernel.families.registry import register
 
 
@@ -38,12 +38,11 @@ def describe(model: Any, precision: Precision) -> Decoder:
 
 def _block(layer: Any, config: Any) -> Block:
     module = layer.self_attn
-    attention_norm, mlp_norm = (
-        layer_norm(layer.self_attn_layer_norm),
-        layer_norm(layer.final_layer_norm),
-    )
     before = config.do_layer_norm_before
-    none: Norm | None = None
+    norms: dict[str, Any] = {
+        "attention_in" if before else "attention_sum": layer_norm(layer.self_attn_layer_norm),
+        "mlp_in" if before else "mlp_sum": layer_norm(layer.final_layer_norm),
+    }
     return Block(
         attention=Attention(
             query=Projection(module.q_proj),
@@ -60,8 +59,5 @@ def _block(layer: Any, config: Any) -> Block:
             down=Projection(layer.fc2),
             activation=activation_name(config.activation_function),
         ),
-        attention_in=attention_norm if before else none,
-        mlp_in=mlp_norm if before else none,
-        attention_sum=none if before else attention_norm,
-        mlp_sum=none if before else mlp_norm,
+        **norms,
     )

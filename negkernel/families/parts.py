@@ -109,8 +109,8 @@ class Block:
 
     attention: Attention
     mlp: MLP
-    attention_in: Norm | None
-    mlp_in: Norm | None
+    attention_in: Norm | None = None
+    mlp_in: Norm | None = None
     attention_out: Norm | None = None
     mlp_out: Norm | None = None
     attention_sum: Norm | None = None
