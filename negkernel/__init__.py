@@ -12,15 +12,16 @@ from negkernel.version import __version__
 if TYPE_CHECKING:
     from negkernel.engine import Engine
     from negkernel.neurons import Intervention
-    from negkernel.results import Gradients, Interventions, Sweep
+    from negkernel.results import Gradients, Interventions, NegMap, Sweep
 
-__all__ = ["Engine", "Gradients", "Intervention", "Interventions", "Sweep", "__version__"]
+__all__ = ["Engine", "Gradients", "Intervention", "Interventions", "NegMap", "Sweep", "__version__"]
 
 _HOMES = {
     "Engine": "negkernel.engine",
     "Intervention": "negkernel.neurons",
     "Gradients": "negkernel.results",
     "Interventions": "negkernel.results",
+    "NegMap": "negkernel.results",
     "Sweep": "negkernel.results",
 }
 

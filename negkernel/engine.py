@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from negkernel.neurons import (
 )
 from negkernel.plan import Plan, plan
 from negkernel.prompts import Prompts, Request, Targets, encode_request
-from negkernel.results import Gradients, Interventions, Sweep
+from negkernel.results import Gradients, Interventions, NegMap, Sweep
 from negkernel.rows import Rows, sweep_rows
 from negkernel.sites import check_axis, resolve_site
 from negkernel.spectral import check_tol
@@ -197,8 +198,10 @@ class Engine:
 
         if resolution == "spectral":
             found = self._grounds(runner, request, site, axis, mask_index)
-            options = {"axis": axis, "tol": tol, "eps": spectral.row_eps(self._precision())}
-            measured = spectral.measure(found, per_prompt.numpy(), amounts, **options)
+            eps = spectral.row_eps(self._precision())
+            measured = spectral.measure(
+                found, per_prompt.numpy(), amounts, axis=axis, tol=tol, eps=eps
+            )
             base, activation, curves = measured.base, measured.activation, measured.change
             error, n_rows = measured.error, measured.rows
         else:
@@ -223,6 +226,80 @@ class Engine:
             error=request.squeeze(error),
             rows=n_rows,
         )
+
+    def neg_map(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        *,
+        radius: float = 2.0,
+        tol: float = 1e-3,
+        axis: str = "magnitude",
+        site: str = "paper",
+        method: str = "auto",
+        folder: str | Path | None = None,
+        progress: bool | None = None,
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+        mask_index: int | None = None,
+    ) -> NegMap:
+        """NEG and linearity of every neuron, by spectral sweeps, some layers at a time.
+
+        Parameters
+        ----------
+        prompts, targets, axis, site, method, target_prefix, target_encoding, mask_index
+            As in :meth:`sweep`.
+        radius : float
+            NEG and Pearson's r are those of 100 even shifts within ``[-radius, radius]``, zero
+            excluded: the paper's protocol.
+        tol : float
+            Relative error of a curve and of its NEG.
+        folder : path, optional
+            Keep finished portions there. A run that was interrupted takes them up again;
+            damaged ones are found by their checksum and computed again.
+        progress : bool, optional
+            Show a progress bar; by default on a terminal.
+
+        Returns
+        -------
+        NegMap
+            ``neg``, ``pearson``, ``error`` [P, L, I] (an axis K after P for K targets).
+
+        Raises
+        ------
+        ValueError
+            Malformed input, or ``folder`` belongs to another request.
+        """
+        if not 0 < radius < float("inf"):
+            raise ValueError(f"radius is {radius!r}; expected a positive number")
+        request = self._encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        check_axis(axis)
+        check_tol(tol)
+        site = resolve_site(site, self._gated)
+        runner, precision = self._method(method), self._precision()
+        asked: dict[str, Any] = {
+            "radius": radius,
+            "tol": tol,
+            "axis": axis,
+            "site": site,
+            "method": runner.name,
+        }
+        size = self.n_layers, self.n_neurons
+        dtype = _numpy(precision.state)
+        portions = spectral.portions(
+            request,
+            lambda some: self._grounds(runner, some, site, axis, mask_index),
+            size,
+            spectral.paper_grid(radius, dtype),
+            axis=axis,
+            tol=tol,
+            eps=spectral.row_eps(precision),
+            folder=None if folder is None else Path(folder),
+            identity=self._fields() | asked,
+            progress=progress,
+        )
+        found = spectral.collect(portions, request, size, dtype)
+        return NegMap(**request.fields(), **self._fields(), **asked, **found)
 
     def intervene(
         self,

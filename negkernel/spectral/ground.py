@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,6 +47,23 @@ class Ground:
     slope: np.ndarray
     shifted: Callable[[Rows], np.ndarray]
     noise: float = 0.0
+
+    def only(self, prompt: int) -> Ground:
+        """Restrict to one prompt of the group."""
+
+        def shifted(rows: Rows) -> np.ndarray:
+            return self.shifted(replace(rows, prompt=rows.prompt + prompt))
+
+        chosen = slice(prompt, prompt + 1)
+        return replace(
+            self,
+            first=self.first + prompt,
+            last=self.first + prompt + 1,
+            base_logprob=self.base_logprob[chosen],
+            activation=self.activation[chosen],
+            slope=self.slope[chosen],
+            shifted=shifted,
+        )
 
     def curves(
         self, neurons: np.ndarray, shifts: np.ndarray, *, axis: str, tol: float, eps: float

@@ -1,0 +1,121 @@
+"""The neuron empirical gradient of every neuron of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from negkernel.results.base import Result
+from negkernel.results.frames import long_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class NegMap(Result):
+    """NEG and linearity of all neurons, on the paper's uniform grid of 100 shifts.
+
+    Arrays that depend on the target have an axis ``K`` after ``P`` when several targets were asked
+    for each prompt. The fields of `Result` (prompts, targets, model) come on top of these.
+
+    Attributes
+    ----------
+    neg : ndarray [P, L, I] or [P, K, L, I]
+        Probability per unit of shift.
+    pearson : ndarray [P, L, I] or [P, K, L, I]
+        Correlation of shift and probability shift.
+    error : ndarray [P, L, I] or [P, K, L, I]
+        Estimate of the largest error of log p over the neuron's curve, in nats.
+    base_logprob : ndarray [P] or [P, K]
+        ``log p(target)`` without a shift, in nats.
+    activation : ndarray [P, L, I]
+        Activation of each neuron at the probed position, without a shift.
+    radius : float
+        Shifts lie within ``[-radius, radius]``.
+    tol : float
+        Relative tolerance of the curves.
+    axis, site, method : str
+        As in `Sweep`.
+    rows : int
+        Shifted forwards that were computed.
+    """
+
+    neg: np.ndarray
+    pearson: np.ndarray
+    error: np.ndarray
+    base_logprob: np.ndarray
+    activation: np.ndarray
+    radius: float
+    tol: float
+    axis: str
+    site: str
+    method: str
+    rows: int
+
+    def _axes(self) -> Mapping[str, str]:
+        return {
+            "neg": "PKLI",
+            "pearson": "PKLI",
+            "error": "PKLI",
+            "base_logprob": "PK",
+            "activation": "PLI",
+        }
+
+    def linear(self, threshold: float = 0.95) -> np.ndarray:
+        """Whether a neuron acts linearly within the radius: ``|r| >= threshold``.
+
+        Returns
+        -------
+        ndarray of bool [P, L, I] or [P, K, L, I]
+        """
+        return np.abs(self.pearson) >= threshold
+
+    def polarity(self) -> np.ndarray:
+        """Sign of the neuron empirical gradient, int8 [P, L, I] or [P, K, L, I]."""
+        return np.sign(self.neg).astype(np.int8)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Table with one row for each prompt, target and neuron.
+
+        Returns
+        -------
+        DataFrame
+            ``prompt_index``, ``prompt``, ``target``, ``layer``, ``neuron``, ``activation``,
+            ``base_prob``, ``neg``, ``pearson``, ``linear``, ``polarity`` and ``error``.
+        """
+        P, L, I = self.activation.shape
+        layer, neuron = np.indices((L, I)).reshape(2, 1, 1, L * I)
+        measured = {
+            "neg": self.neg,
+            "pearson": self.pearson,
+            "linear": self.linear(),
+            "polarity": self.polarity(),
+            "error": self.error,
+        }
+        return long_frame(
+            self.prompts,
+            self.targets,
+            {
+                "layer": layer,
+                "neuron": neuron,
+                "activation": self.activation.reshape(P, 1, L * I),
+                "base_prob": np.exp(self._with_target_axis(self.base_logprob))[..., None],
+                **{
+                    name: self._with_target_axis(array).reshape(P, -1, L * I)
+                    for name, array in measured.items()
+                },
+            },
+        )
+
+    def __repr__(self) -> str:
+        P, L, I = self.activation.shape
+        targets = f"{self.target_ids.shape[1]} targets x " if self._has_target_axis else ""
+        return (
+            f"NegMap({P} prompts x {targets}{L} layers x {I} neurons within +-{self.radius:g}, "
+            f"axis={self.axis!r}, site={self.site!r}, {self.rows / (P * L * I):.2f} rows a neuron, "
+            f"model={self.model!r})"
+        )

@@ -1,0 +1,205 @@
+"""Every neuron's NEG, in portions that can be kept on disk and taken up again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from negkernel.prompts import Request
+from negkernel.results import statistics, storage
+from negkernel.spectral.ground import CURVES, Ground
+
+log = logging.getLogger(__name__)
+
+GRID = 100  # shifts of the paper's protocol, zero excluded
+
+
+def paper_grid(radius: float, dtype: type[np.floating[Any]]) -> np.ndarray:
+    """Return the 100 evenly spaced shifts within ``[-radius, radius]``, without 0."""
+    grid = np.linspace(-radius, radius, GRID + 1)
+    return np.delete(grid, GRID // 2).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Some layers of one prompt.
+
+    Attributes
+    ----------
+    prompt : int
+    layers : slice
+    arrays : dict of str to ndarray
+        ``neg``, ``pearson``, ``error`` [K, l, I], ``activation`` [l, I], ``base_logprob`` [K].
+    rows : int
+    """
+
+    prompt: int
+    layers: slice
+    arrays: dict[str, np.ndarray]
+    rows: int
+
+
+def portions(
+    request: Request,
+    grounds: Callable[[Request], Iterator[Ground]],
+    size: tuple[int, int],
+    shifts: np.ndarray,
+    *,
+    axis: str,
+    tol: float,
+    eps: float,
+    folder: Path | None,
+    identity: dict[str, Any],
+    progress: bool | None,
+) -> Iterator[Portion]:
+    """Yield the NEG of all neurons; portions found whole in ``folder`` are not computed again.
+
+    Parameters
+    ----------
+    grounds : callable
+        Computes prompts, see :func:`negkernel.spectral.ground.grounds`.
+    size : (L, I)
+    folder : Path or None
+        Where finished portions are kept, one checked file each, under a manifest of what was asked.
+    identity : dict
+        What makes two requests the same, beside the prompts.
+    progress : bool or None
+        Show a bar; None shows it on a terminal.
+
+    Raises
+    ------
+    ValueError
+        ``folder`` holds the portions of another request.
+    """
+    L, I = size
+    step = max(1, CURVES // I)
+    blocks = [slice(first, min(first + step, L)) for first in range(0, L, step)]
+    if folder is not None:
+        asked = {"prompt_tokens": request.tokens, "target_ids": request.target_ids.tolist()}
+        _claim(folder, {**identity, **asked, "positions": [int(p) for p in request.positions]})
+    with tqdm(
+        total=len(request) * L,
+        unit="layer",
+        desc="NEG",
+        disable=None if progress is None else not progress,
+    ) as bar:
+        missing: dict[int, list[slice]] = {}
+        for p in range(len(request)):
+            for block in blocks:
+                portion = None if folder is None else _kept(folder, p, block)
+                if portion is None:
+                    missing.setdefault(p, []).append(block)
+                    continue
+                bar.update(block.stop - block.start)
+                yield portion
+        todo = list(missing)
+        for ground in grounds(request.take(todo)) if todo else ():
+            for own in range(ground.last - ground.first):
+                p = todo[ground.first + own]
+                for block in missing[p]:
+                    portion = _measure(ground, own, p, block, I, shifts, axis, tol, eps)
+                    if folder is not None:
+                        storage.write(
+                            _file(folder, p, block),
+                            "Portion",
+                            portion.arrays,
+                            {"rows": portion.rows},
+                        )
+                    bar.update(block.stop - block.start)
+                    yield portion
+
+
+def collect(
+    portions: Iterable[Portion],
+    request: Request,
+    size: tuple[int, int],
+    dtype: type[np.floating[Any]],
+) -> dict[str, Any]:
+    """Join all portions of a request to the arrays of a :class:`~negkernel.results.NegMap`."""
+    P, K, (L, I) = len(request), request.K, size
+    per_target = {name: np.empty((P, K, L, I), dtype) for name in ("neg", "pearson", "error")}
+    activation, base_logprob = np.empty((P, L, I), dtype), np.empty((P, K), dtype)
+    rows = 0
+    for portion in portions:
+        p, found = portion.prompt, portion.arrays
+        for name, array in per_target.items():
+            array[p, :, portion.layers] = found[name]
+        activation[p, portion.layers] = found["activation"]
+        base_logprob[p] = found["base_logprob"]
+        rows += portion.rows
+    return {
+        **{name: request.squeeze(array) for name, array in per_target.items()},
+        "base_logprob": request.squeeze(base_logprob),
+        "activation": activation,
+        "rows": rows,
+    }
+
+
+def _measure(
+    ground: Ground,
+    own: int,
+    prompt: int,
+    layers: slice,
+    I: int,
+    shifts: np.ndarray,
+    axis: str,
+    tol: float,
+    eps: float,
+) -> Portion:
+    shape = (layers.stop - layers.start, I)
+    layer, index = np.indices(shape).reshape(2, -1)
+    neurons = np.stack([layers.start + layer, index], axis=1)
+    one = ground.only(own)
+    curves = one.curves(neurons[None], shifts, axis=axis, tol=tol, eps=eps)
+    dp = statistics.prob_shift(one.base_logprob[0][:, None], curves.values)  # [n, K, J]
+    dtype = one.base_logprob.dtype
+    measured = {
+        "neg": statistics.neg(shifts, dp),
+        "pearson": statistics.pearson(shifts, dp),
+        "error": curves.error,
+    }
+    arrays = {name: x.T.reshape(-1, *shape).astype(dtype) for name, x in measured.items()}
+    arrays["activation"] = one.activation[0, layers]
+    arrays["base_logprob"] = one.base_logprob[0]
+    return Portion(prompt, layers, arrays, int(curves.rows.sum()))
+
+
+def _file(folder: Path, prompt: int, layers: slice) -> Path:
+    return folder / f"prompt{prompt:05d}-layers{layers.start:03d}-{layers.stop:03d}.safetensors"
+
+
+def _kept(folder: Path, prompt: int, layers: slice) -> Portion | None:
+    """Read a finished portion, None if it is missing or damaged."""
+    path = _file(folder, prompt, layers)
+    if not path.exists():
+        return None
+    try:
+        arrays, described = storage.read(path, "Portion")
+    except ValueError as reason:
+        log.warning("%s; it is computed again", reason)
+        return None
+    return Portion(prompt, layers, arrays, described["rows"])
+
+
+def _claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Make ``folder`` this request's, or find that it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "manifest.json"
+    wanted = json.loads(json.dumps(identity))
+    if manifest.exists():
+        found = json.loads(manifest.read_text())
+        differ = [key for key in wanted if found.get(key) != wanted[key]]
+        if differ:
+            raise ValueError(
+                f"{folder} holds another request (it differs in {', '.join(differ)}); pass another "
+                "folder, or remove this one"
+            )
+    else:
+        manifest.write_text(json.dumps(wanted))
