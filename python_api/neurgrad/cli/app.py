@@ -8,6 +8,13 @@ from collections.abc import Sequence
 import typer
 
 from neurgrad.cli.demo import demo
+from neurgrad.cli.grad import grad
+from neurgrad.cli.info import info
+from neurgrad.cli.sweep import sweep
+
+EXAMPLE = (
+    'Example: [bold]negkernel {} --model demo --prompt "The capital of France is" --target Paris[/]'
+)
 
 app = typer.Typer(
     name="negkernel",
@@ -18,12 +25,9 @@ app = typer.Typer(
     epilog="First steps:  negkernel demo",
 )
 app.command()(demo)
-
-
-@app.callback()
-def _options() -> None:
-    # A callback keeps the command's name on the command line even while there is only one.
-    pass
+app.command(epilog=EXAMPLE.format("sweep"))(sweep)
+app.command(epilog=EXAMPLE.format("grad"))(grad)
+app.command()(info)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

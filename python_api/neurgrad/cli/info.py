@@ -1,0 +1,120 @@
+"""``negkernel info``: what is installed here, what runs, and what would serve a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neurgrad.cli.errors import blame
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def info(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Say which method serves this model; its weights are not read.",
+        ),
+    ] = None,
+) -> None:
+    """Show devices, versions, kernels, and which method serves a model."""
+    from rich.console import Console
+
+    from neurgrad.cli.tables import key_values
+
+    console = Console(highlight=False)
+    if model is not None:
+        console.print(key_values(f"Model {model}", _model_lines(model)))
+        return
+    console.print(key_values("Versions", _versions()))
+    console.print(key_values("\nDevices", _devices()))
+    console.print(_kernels())
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = {"python": platform.python_version()}
+    for name in ("negkernel", "torch", "transformers", "numpy", "triton", "bitsandbytes"):
+        try:
+            lines[name] = version(name)
+        except PackageNotFoundError:
+            lines[name] = "not installed"
+    return lines
+
+
+def _devices() -> dict[str, str]:
+    import torch
+
+    from negkernel.loading import default_memory_budget
+    from neurgrad.cli.models import device_name
+
+    devices = [torch.device("cpu")]
+    devices += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    lines = {}
+    for device in devices:
+        scratch = default_memory_budget(device) / 1024**3
+        threads = f"threads: {torch.get_num_threads()}, " if device.type == "cpu" else ""
+        lines[str(device)] = f"{device_name(device)}, {threads}scratch: {scratch:.2g} GiB"
+    if len(devices) == 1:
+        lines["cuda"] = "torch finds no GPU"
+    return lines
+
+
+def _kernels() -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from negkernel import ops
+
+    table = Table(title="\nKernels, first choice first", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("op", "backend", "here"):
+        table.add_column(column, overflow="fold")
+    for op, backends in ops.decisions().items():
+        for name, why_not in backends.items():
+            table.add_row(op, name, "runs" if why_not is None else f"no: {why_not}")
+            op = ""
+    return table
+
+
+def _model_lines(model: str) -> dict[str, str]:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+
+    from negkernel import Engine
+    from negkernel.loading import checkpoint_task
+    from neurgrad import demo
+    from neurgrad.cli.models import DEMO
+    from neurgrad.cli.quiet import quiet_loading
+
+    auto = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM}
+    path = str(demo.folder(DEMO[model])) if model in DEMO else model
+    with blame("--model", model), quiet_loading():
+        config = AutoConfig.from_pretrained(path)
+        # Weights that are never written take no memory: pages come with the first touch.
+        with torch.device("meta"):
+            hollow = auto[checkpoint_task(config, None)].from_config(config)
+        engine = Engine(hollow.to_empty(device="cpu"))
+    lines = {
+        "architecture": f"{type(hollow).__name__} ({config.model_type}), {engine.task}",
+        "neurons": f"{engine.n_layers} layers x {engine.n_neurons:,}; the paper's neuron is the "
+        f"site {engine.site!r}",
+    }
+    for method in ("delta", "suffix", "full"):
+        lines[f"method {method}"] = _serves(engine, method)
+    best = next(name for name in ("delta", "suffix", "full") if lines[f"method {name}"] == "yes")
+    lines["method auto"] = f"takes {best}"
+    return lines
+
+
+def _serves(engine: Any, method: str) -> str:
+    try:
+        engine._method(method)
+    except (NotImplementedError, ValueError) as reason:
+        return f"no: {reason}"
+    return "yes"

@@ -1,0 +1,131 @@
+"""``--model``, ``--dtype``, ``--device`` and ``--chat``: from options to an engine."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from neurgrad.cli.errors import blame, refuse
+from neurgrad.cli.quiet import quiet_loading
+
+if TYPE_CHECKING:
+    import torch
+
+    from negkernel import Engine
+
+DEMO: dict[str, Literal["causal", "masked"]] = {
+    "demo": "causal",
+    "demo-causal": "causal",
+    "demo-masked": "masked",
+}
+
+
+def load_engine(model: str, dtype: str, device: str | None, memory_budget: int | None) -> Engine:
+    """Load the model that the options name.
+
+    Parameters
+    ----------
+    memory_budget : int or None
+        Bytes of scratch; None measures now what is free. Either way it stays the same for the
+        engine's life, since batches, and with them the last bits, depend on it.
+
+    Raises
+    ------
+    typer.BadParameter
+        No such model, or no such device.
+    """
+    from negkernel import Engine
+    from negkernel.loading import default_memory_budget
+    from neurgrad import demo
+
+    chosen = _device(device)
+    path = str(demo.folder(DEMO[model])) if model in DEMO else model
+    if model.startswith(("/", ".", "~")) and not Path(model).expanduser().exists():
+        refuse("--model", f"{model!r}: there is no such folder")
+    with blame("--model", model), quiet_loading():
+        loaded = Engine.from_pretrained(path, dtype=dtype, device=chosen)
+    budget = memory_budget or default_memory_budget(chosen)
+    return Engine(loaded.model, loaded.tokenizer, task=loaded.task, memory_budget=budget)
+
+
+def apply_chat(engine: Engine, prompts: list[str]) -> list[str]:
+    """Put each prompt into the tokenizer's chat template and open the assistant's turn.
+
+    The result is text; the engine adds no second BOS where the template wrote one.
+
+    Raises
+    ------
+    typer.BadParameter
+        The tokenizer has no chat template.
+    """
+    tokenizer = engine.tokenizer
+    if not getattr(tokenizer, "chat_template", None):
+        refuse("--chat", f"the tokenizer of {engine.model.config.name_or_path!r} has no template")
+    return [
+        str(
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+            )
+        )
+        for prompt in prompts
+    ]
+
+
+def fingerprint(model: Any) -> str:
+    """Return a digest of a model's shape and of the ends of each of its weights."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        flat = weight.detach().reshape(-1)
+        ends = torch.cat([flat[:32], flat[-32:]]).cpu()
+        # bfloat16 has no numpy type, its bytes do.
+        digest.update(f"{name} {list(weight.shape)} {weight.dtype}".encode())
+        digest.update(ends.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def environment(engine: Engine) -> dict[str, Any]:
+    """Return what the last bits of a result depend on."""
+    import torch
+    import transformers
+
+    from negkernel import __version__, ops
+
+    kernels = {
+        op: next((name for name, why_not in choices.items() if why_not is None), "none")
+        for op, choices in ops.decisions().items()
+    }
+    return {
+        "negkernel": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": device_name(engine.model.device),
+        "kernels": kernels,
+        "threads": torch.get_num_threads(),
+        "memory_budget": engine._memory_budget,
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a device that a reader would recognise."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU with {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _device(name: str | None) -> torch.device:
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with blame("--device", name):
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("torch finds no GPU here")
+        torch.empty(1, device=device)
+        return device

@@ -1,0 +1,147 @@
+"""The options that commands share, with their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+# Spelled out here because their homes import torch; a test holds them against those.
+Site = Literal["paper", "up", "gate", "pre", "post"]
+Axis = Literal["magnitude", "signed", "scale", "value"]
+Method = Literal["auto", "delta", "suffix", "full"]
+DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+
+_MODEL, _WHAT, _HOW, _OUT = "Model", "What to compute", "How", "Results"
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="PATH",
+        help="A model folder, a Hub id, or 'demo' for the embedded one ('demo-masked').",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+DTypeOption = Annotated[
+    DType,
+    typer.Option("--dtype", help="Of the weights; auto: the checkpoint's.", rich_help_panel=_MODEL),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1, ...; by default a GPU if there is one.",
+        rich_help_panel=_MODEL,
+    ),
+]
+PromptOption = Annotated[
+    list[str] | None,
+    typer.Option("--prompt", metavar="TEXT", help="A prompt; repeatable.", rich_help_panel=_WHAT),
+]
+TargetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="WORD",
+        help="The word after it, one token; as many as prompts.",
+        rich_help_panel=_WHAT,
+    ),
+]
+PromptsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        help="CSV, JSONL, Parquet or feather with columns 'prompt' and 'answer'.",
+        rich_help_panel=_WHAT,
+    ),
+]
+ChatOption = Annotated[
+    bool,
+    typer.Option(
+        "--chat",
+        help="Put each prompt into the tokenizer's chat template, as a user's message.",
+        rich_help_panel=_WHAT,
+    ),
+]
+TargetPrefixOption = Annotated[
+    str,
+    typer.Option(
+        "--target-prefix",
+        metavar="TEXT",
+        help="Between prompt and target; auto: a space unless the prompt ends in one.",
+        rich_help_panel=_WHAT,
+    ),
+]
+NeuronsOption = Annotated[
+    str,
+    typer.Option(
+        "--neurons",
+        metavar="CHOICE",
+        help="layer:index,... or random:N or top:N (by |NeurGrad|, for each prompt) or all.",
+        rich_help_panel=_WHAT,
+    ),
+]
+ShiftsOption = Annotated[
+    str,
+    typer.Option(
+        "--shifts",
+        metavar="START:STOP:STEP",
+        help="Both ends included, zero left out; the default is the paper's.",
+        rich_help_panel=_WHAT,
+    ),
+]
+SiteOption = Annotated[
+    Site,
+    typer.Option(
+        "--site",
+        help="The tensor a neuron is; paper: up in a gated MLP, post elsewhere.",
+        rich_help_panel=_WHAT,
+    ),
+]
+AxisOption = Annotated[
+    Axis,
+    typer.Option(
+        "--axis",
+        help="magnitude: away from zero; signed: added; scale: a factor; value: put in its place.",
+        rich_help_panel=_WHAT,
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="For random:N.", rich_help_panel=_WHAT, min=0)
+]
+MethodOption = Annotated[
+    Method,
+    typer.Option("--method", help="How a shifted forward is computed.", rich_help_panel=_HOW),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print what it will cost and stop.", rich_help_panel=_HOW),
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the interrupted run towards --output.",
+        rich_help_panel=_HOW,
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="FILE",
+        help=".csv or .parquet: a row a neuron; .safetensors: everything, for negkernel's load.",
+        rich_help_panel=_OUT,
+    ),
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot", metavar="DIR", help="Draw the results into this folder.", rich_help_panel=_OUT
+    ),
+]

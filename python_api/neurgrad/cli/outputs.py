@@ -1,0 +1,89 @@
+"""``--output`` and ``--plot``: checked before any work, written in one step after it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from negkernel import Gradients, Sweep
+
+SUFFIXES = (".csv", ".parquet", ".safetensors")
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that could not be written.
+
+    Raises
+    ------
+    ValueError
+        Unknown extension, a folder in its place, or a folder that is missing or read-only.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"unknown extension {path.suffix!r}; expected {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise ValueError("a folder is in its place")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise ValueError("the file exists and is read-only")
+    _check_folder(path.parent)
+
+
+def check_plot_folder(path: Path) -> None:
+    """Refuse a folder that could not be made or written to.
+
+    Raises
+    ------
+    ValueError
+        A file in its place, or a parent that is missing or read-only.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError("a file is in its place")
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    _check_folder(existing)
+
+
+def run_folder(output: Path) -> Path:
+    """Return where the finished shards of a run towards `output` are kept."""
+    return output.with_name(output.name + ".run")
+
+
+def write_result(
+    result: Sweep | Gradients, frame: pd.DataFrame | None, path: Path, scratch: Path
+) -> None:
+    """Write a result in the format that the path's extension names.
+
+    Parameters
+    ----------
+    result : Sweep or Gradients
+        Written whole as safetensors.
+    frame : DataFrame or None
+        Its table, for CSV and Parquet.
+    path, scratch : Path
+        The file, and a folder on the same disk in which it is prepared.
+    """
+    prepared = scratch / f"result{path.suffix}"
+    if frame is None:
+        result.save(prepared)
+    elif path.suffix.lower() == ".csv":
+        frame.to_csv(prepared, index=False)
+    else:
+        frame.to_parquet(prepared, index=False)
+    with prepared.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(prepared, path)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    try:  # root, network shares and read-only mounts make permission bits say little
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write in {folder}: {error.strerror}") from None

@@ -1,0 +1,162 @@
+"""A job with its model: what is computed, in which shards, at what price."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from negkernel import Engine, Gradients, Sweep
+from negkernel.plan import Plan
+from negkernel.sites import resolve_site
+from neurgrad.cli.errors import blame, refuse
+from neurgrad.cli.job import Job
+from neurgrad.cli.models import apply_chat, fingerprint, load_engine
+from neurgrad.runs import Shard, rows_per_shard, split
+
+
+class Session:
+    """A job whose model is loaded and whose input has been checked against it.
+
+    Parameters
+    ----------
+    job : Job
+        What was asked for.
+    memory_budget : int, optional
+        That of the run to go on with.
+
+    Attributes
+    ----------
+    engine : Engine
+    prompts : list of str
+        In the chat template where the job asks for it.
+    fixed : int array [N, 2] or None
+        The neurons, unless they depend on the prompt.
+    shards : list of Shard
+        The parts of the computation, in order.
+    unit : str
+        What progress is counted in: "rows" of a sweep, "prompts" of gradients.
+
+    Raises
+    ------
+    typer.BadParameter
+        An option that does not fit the model.
+    """
+
+    def __init__(self, job: Job, memory_budget: int | None = None):
+        self.job = job
+        self.engine: Engine = load_engine(job.model, job.dtype, job.device, memory_budget)
+        self.prompts = apply_chat(self.engine, job.prompts) if job.chat else job.prompts
+        with blame("--site", job.site):
+            resolve_site(job.site, gated=self.engine.site == "up")
+        with blame("--neurons", job.neurons_text):
+            self.fixed = job.neurons.fixed(self.engine, job.seed)
+            self._N = job.neurons.count(self.engine)
+        self._check_prompts()
+        self.unit = "prompts" if job.shifts is None else "rows"
+        # Gradients are those of all neurons, whichever of them are shown.
+        per_pair, N = (1, 1) if job.shifts is None else (len(job.shifts), self._N)
+        most = rows_per_shard(sum(p.numel() for p in self.engine.model.parameters()))
+        self.shards = split(len(self.prompts), N, per_pair, most)
+
+    @property
+    def kind(self) -> type[Sweep] | type[Gradients]:
+        """What a shard and the whole result are."""
+        return Gradients if self.job.shifts is None else Sweep
+
+    def units(self, shard: Shard) -> int:
+        """Return how much a shard is, in ``unit``."""
+        return shard.pairs * (1 if self.job.shifts is None else len(self.job.shifts))
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that the results depend on."""
+        asked = json.dumps([self.prompts, self.job.targets]).encode()
+        return {
+            **self.job.settings(),
+            "--prompts": hashlib.sha256(asked).hexdigest(),
+            "--model": fingerprint(self.engine.model),
+        }
+
+    def plan(self, *, calibrate: bool) -> Plan:
+        """Price the job; of ``top:N`` by the strongest neurons of the first prompt."""
+        job = self.job
+        how: dict[str, Any] = {
+            "site": job.site,
+            "method": job.method,
+            "target_prefix": job.target_prefix,
+        }
+        if job.shifts is None:
+            return self.engine.plan(self.prompts, job.targets, calibrate=calibrate, **how)
+        neurons = self.fixed if self.fixed is not None else self._strongest(0, 1)[0]
+        return self.engine.plan(
+            self.prompts,
+            job.targets,
+            neurons,
+            job.shifts,
+            axis=job.axis,
+            calibrate=calibrate,
+            **how,
+        )
+
+    def compute(self, shard: Shard) -> Sweep | Gradients:
+        """Compute one shard."""
+        job, (p, q), (m, n) = self.job, shard.prompts, shard.neurons
+        if job.shifts is None:
+            return self._gradients(p, q)
+        neurons = (self.fixed if self.fixed is not None else self._strongest(p, q))[..., m:n, :]
+        return self.engine.sweep(
+            self.prompts[p:q],
+            job.targets[p:q],
+            neurons,
+            job.shifts,
+            axis=job.axis,
+            site=job.site,
+            method=job.method,
+            target_prefix=job.target_prefix,
+        )
+
+    def _gradients(self, first: int, last: int) -> Gradients:
+        job = self.job
+        return self.engine.gradients(
+            self.prompts[first:last],
+            job.targets[first:last],
+            site=job.site,
+            method=job.method,
+            target_prefix=job.target_prefix,
+        )
+
+    def _strongest(self, first: int, last: int) -> np.ndarray:
+        """Neurons [p, N, 2] of each prompt, the largest ``|NeurGrad|`` first."""
+        return self._gradients(first, last).top(self._N)[0]
+
+    def _check_prompts(self) -> None:
+        """Refuse a prompt or target that the model cannot take, and say which."""
+        job = self.job
+        how: dict[str, Any] = {"target_prefix": job.target_prefix, "calibrate": False}
+        try:
+            self.engine.plan(self.prompts, job.targets, site=job.site, method=job.method, **how)
+        except NotImplementedError as error:
+            refuse("--method", f"{job.method!r}: {error}")
+        except ValueError as error:
+            for row, pair in enumerate(zip(self.prompts, job.targets, strict=True), start=1):
+                if (reason := self._why_not(*pair, how)) is not None:
+                    self._refuse_row(row, reason)
+            refuse("--prompts", str(error))
+
+    def _why_not(self, prompt: str, target: str, how: dict[str, Any]) -> str | None:
+        try:
+            self.engine.plan([prompt], [target], **how)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _refuse_row(self, row: int, reason: str) -> None:
+        about_target = reason.startswith("target")
+        if self.job.file is not None:
+            column = "answer" if about_target else "prompt"
+            refuse("--prompts", f"{str(self.job.file)!r}: row {row}, column {column!r}: {reason}")
+        if about_target:
+            refuse("--target", f"{self.job.targets[row - 1]!r}: {reason}")
+        refuse("--prompt", f"{self.job.prompts[row - 1]!r}: {reason}")

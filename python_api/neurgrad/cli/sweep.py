@@ -1,0 +1,74 @@
+"""``negkernel sweep``: every shift of every neuron, for every prompt."""
+
+from __future__ import annotations
+
+from neurgrad.cli.options import (
+    AxisOption,
+    ChatOption,
+    DeviceOption,
+    DryRunOption,
+    DTypeOption,
+    MethodOption,
+    ModelOption,
+    NeuronsOption,
+    OutputOption,
+    PlotOption,
+    PromptOption,
+    PromptsOption,
+    ResumeOption,
+    SeedOption,
+    ShiftsOption,
+    SiteOption,
+    TargetOption,
+    TargetPrefixOption,
+)
+
+
+def sweep(
+    model: ModelOption,
+    prompt: PromptOption = None,
+    target: TargetOption = None,
+    prompts: PromptsOption = None,
+    neurons: NeuronsOption = "top:16",
+    shifts: ShiftsOption = "-10:10:0.2",
+    site: SiteOption = "paper",
+    axis: AxisOption = "magnitude",
+    chat: ChatOption = False,
+    target_prefix: TargetPrefixOption = "auto",
+    method: MethodOption = "auto",
+    dtype: DTypeOption = "auto",
+    device: DeviceOption = None,
+    seed: SeedOption = 0,
+    dry_run: DryRunOption = False,
+    resume: ResumeOption = False,
+    output: OutputOption = None,
+    plot: PlotOption = None,
+) -> int:
+    """Shift neurons by many amounts and read the target's probability each time."""
+    from neurgrad.cli.job import read_job
+
+    job = read_job(
+        model=model,
+        prompt=prompt,
+        target=target,
+        prompts=prompts,
+        neurons=neurons,
+        shifts=shifts,
+        site=site,
+        axis=axis,
+        chat=chat,
+        target_prefix=target_prefix,
+        method=method,
+        dtype=dtype,
+        device=device,
+        seed=seed,
+        dry_run=dry_run,
+        resume=resume,
+        output=output,
+        plot=plot,
+    )
+    from neurgrad.cli.command import (
+        run_job,  # torch comes with it, after the options are found good
+    )
+
+    return run_job(job)
