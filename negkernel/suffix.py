@@ -145,6 +145,11 @@ class Suffix:
         """Whether unshifted rows packed into one sequence reproduce the base log-probs."""
         if not accepts(self.model, "position_ids"):
             reason = "it takes no position_ids"
+        elif any(
+            buffer.dtype == torch.bool and buffer.dim() > 1 for buffer in self.model.buffers()
+        ):
+            # GPT-Neo cuts windows by a token's place in the cache: a few rows would still fit.
+            reason = "its layers keep masks of their own"
         else:
             self._packed = True
             try:
