@@ -17,7 +17,7 @@ from torch import Tensor
 
 from negkernel.families.activations import activate
 from negkernel.families.parts import Attention, Block, Decoder, Precision
-from negkernel.families.rotary import Rotary, rotate, rotate_back
+from negkernel.families.rotary import Angles, rotate, rotate_back
 from negkernel.packing import Packing, Segment, gather, pack
 
 
@@ -136,7 +136,7 @@ def cap(scores: Tensor, scale: float, softcap: float | None) -> Tensor:
     return scores if softcap is None else softcap * torch.tanh(scores / softcap)
 
 
-def _rotation(rotary: Rotary, packing: Packing, positions: Tensor) -> tuple[Tensor, Tensor]:
+def _rotation(rotary: Angles, packing: Packing, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Cos and sin [T, d] of all nodes, each with the frequencies its prompt's length asks for."""
     lengths = packing.length.tolist()
     by_key = {rotary.length_key(n): n for n in lengths}

@@ -3,7 +3,9 @@
 from negkernel.families import falcon as falcon
 from negkernel.families import gemma as gemma
 from negkernel.families import gpt2 as gpt2
+from negkernel.families import gpt_neo as gpt_neo
 from negkernel.families import gpt_neox as gpt_neox
+from negkernel.families import gptj as gptj
 from negkernel.families import granite as granite
 from negkernel.families import llama as llama
 from negkernel.families import olmo as olmo

@@ -24,6 +24,7 @@ _NAMES = (
     (None, "gate_proj", "up_proj", "down_proj"),
     ("gate_up_proj", None, None, "down_proj"),
     (None, None, "fc1", "fc2"),
+    (None, None, "fc_in", "fc_out"),
     (None, None, "c_fc", "c_proj"),
     (None, None, "dense_h_to_4h", "dense_4h_to_h"),
     (None, None, "up_proj", "down_proj"),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from negkernel.families.projection import Precision as Precision
 from negkernel.families.projection import Projection as Projection
-from negkernel.families.rotary import Rotary
+from negkernel.families.rotary import Angles
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Attention:
 
     Attributes
     ----------
-    rotary : Rotary or None
+    rotary : Angles or None
         RoPE of this layer; layers that rotate alike share one object. None where positions are
         learned, or not told at all.
     query_norm, key_norm : Norm or None
@@ -76,7 +76,7 @@ class Attention:
     n_kv_heads: int
     head_dim: int
     scale: float
-    rotary: Rotary | None = None
+    rotary: Angles | None = None
     query_norm: Norm | None = None
     key_norm: Norm | None = None
     joint_norm: bool = False
@@ -152,7 +152,7 @@ class Decoder:
         return len(self.blocks)
 
     @property
-    def rotaries(self) -> tuple[Rotary, ...]:
+    def rotaries(self) -> tuple[Angles, ...]:
         """The different RoPEs of its layers."""
         found = [block.attention.rotary for block in self.blocks]
         return tuple(dict.fromkeys(rotary for rotary in found if rotary is not None))

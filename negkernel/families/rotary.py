@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+
+class Angles(Protocol):
+    """What an attention layer needs to know of its RoPE."""
+
+    def length_key(self, length: int) -> int:
+        """Equal for prompt lengths that share their frequencies."""
+        ...
+
+    def __call__(self, positions: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Cos and sin [T, d] at ``positions`` [T] of a prompt of ``length`` tokens."""
+        ...
 
 
 class Rotary:

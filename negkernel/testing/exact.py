@@ -31,6 +31,7 @@ def exact_float64(model: Any) -> Iterator[Any]:
     AttentionInterface.register(_ATTENTION, _attention)
     AttentionMaskInterface.register(_ATTENTION, eager_mask)
     patched: list[nn.Module] = []
+    casting: list[Any] = []
     code: Any = sys.modules[type(model).__module__]
     rotation = getattr(code, "apply_rotary_pos_emb", None)
     try:
@@ -45,6 +46,9 @@ def exact_float64(model: Any) -> Iterator[Any]:
             elif name == "OlmoLayerNorm":
                 module.forward = _plain_layer_norm
                 patched.append(module)
+            elif name in ("GPTJAttention", "GPTNeoSelfAttention"):
+                module._attn = _scores_and_sum(module)
+                casting.append(module)
         yield model
     finally:
         model.config._attn_implementation = implementation
@@ -52,6 +56,8 @@ def exact_float64(model: Any) -> Iterator[Any]:
             code.apply_rotary_pos_emb = rotation
         for module in patched:
             del module.forward
+        for module in casting:
+            del module._attn
 
 
 def _rotation(
@@ -87,6 +93,26 @@ def _attention(
     if attention_mask is not None:
         scores = scores + attention_mask
     return (scores.softmax(-1) @ value).transpose(1, 2).contiguous(), None
+
+
+def _scores_and_sum(module: Any) -> Callable[..., tuple[Tensor, None]]:
+    """Attention of GPT-J and GPT-Neo, which cast queries and keys to float32."""
+    scaling = 1 / getattr(module, "scale_attn", 1.0)
+
+    def attend(
+        query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None
+    ) -> tuple[Tensor, None]:
+        n, m = query.shape[-2], key.shape[-2]
+        if hasattr(module, "bias"):  # GPT-Neo's windows
+            lowest = torch.finfo(query.dtype).min
+            seen = torch.zeros((), dtype=query.dtype).masked_fill(
+                ~module.bias[:, :, m - n : m, :m], lowest
+            )
+            attention_mask = seen if attention_mask is None else seen + attention_mask
+        out, _ = _attention(module, query, key, value, attention_mask, scaling=scaling)
+        return out.transpose(1, 2), None
+
+    return attend
 
 
 def _rms_norm(module: Any) -> Callable[[Tensor], Tensor]:

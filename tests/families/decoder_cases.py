@@ -177,6 +177,19 @@ CASES: dict[str, dict[str, Case]] = {
             "activation_function": "relu",
         },
     },
+    "gpt_neo": {
+        "narrow windows": {"hidden_size": 36, "num_heads": 3, "intermediate_size": 44}
+        | {"window_size": NARROW, "attention_types": [[["global", "local"], 2]], "num_layers": 4},
+        "wide windows, untied": {"hidden_size": 36, "num_heads": 3, "intermediate_size": 44}
+        | {"window_size": WIDE, "attention_types": [[["local"], 4]], "num_layers": 4}
+        | {"tie_word_embeddings": False},
+    },
+    "gptj": {
+        "part of each head turns": {"hidden_size": 36, "num_attention_heads": 3, "n_inner": 44}
+        | {"rotary_dim": 8},
+        "all of each head turns": {"hidden_size": 36, "num_attention_heads": 3, "n_inner": 44}
+        | {"rotary_dim": 12, "activation_function": "gelu"},
+    },
     "gpt_neox": {
         "parallel": _UNGATED | {"rope_parameters": {"partial_rotary_factor": 0.34}},
         "sequential, tied": _UNGATED
