@@ -40,18 +40,18 @@ def gradients(
     """
     P, K = targets.shape
     prompt = torch.arange(P).repeat_interleave(K)
-    g = _from_logits(decoder, trace, targets, precision)
+    g = from_logits(decoder, trace, targets, precision)
     for index in reversed(range(decoder.n_layers)):
         block, base = decoder.blocks[index], trace.layers[index]
         g, prompt = g.to(block.device), prompt.to(block.device)
-        g = _through(block.mlp_sum, base.mlp_sum, g, prompt, precision)
-        neurons, g_mlp_in = _mlp(block, base, g, prompt, site, precision)
+        g = through_norm(block.mlp_sum, base.mlp_sum, g, prompt, precision)
+        neurons, g_mlp_in = through_mlp(block, base, g, prompt, site, precision)
         yield index, neurons.view(P, K, -1)
         if index:
-            g = _below(block, base, trace, index, g, g_mlp_in, prompt, precision)
+            g = through_attention(block, base, trace, index, g, g_mlp_in, prompt, precision)
 
 
-def _from_logits(decoder: Decoder, trace: Trace, targets: Tensor, precision: Precision) -> Tensor:
+def from_logits(decoder: Decoder, trace: Trace, targets: Tensor, precision: Precision) -> Tensor:
     """Gradient of p(target) in the residual stream before the final norm: [P * K, H].
 
     dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p.
@@ -73,16 +73,16 @@ def _from_logits(decoder: Decoder, trace: Trace, targets: Tensor, precision: Pre
     g = (picked - mean[prompt]) * (p_target.reshape(-1, 1) * decoder.logit_scale)
     if decoder.projection is not None:
         g = decoder.projection.transpose(g, precision)
-    return _through(decoder.final_norm, trace.x_final, g, prompt, precision)
+    return through_norm(decoder.final_norm, trace.x_final, g, prompt, precision)
 
 
-def _mlp(
+def through_mlp(
     block: Block, base: LayerTrace, g: Tensor, prompt: Tensor, site: str, precision: Precision
 ) -> tuple[Tensor, Tensor]:
     """Gradients in the layer's neurons [R, I], and in the MLP's input before its norm [R, H]."""
     spec = block.mlp
     g = g if block.residual_scale == 1.0 else g * block.residual_scale
-    g = _through(block.mlp_out, base.mlp_out, g, prompt, precision)
+    g = through_norm(block.mlp_out, base.mlp_out, g, prompt, precision)
     g_hidden = spec.down.transpose(g, precision)
     if base.gate is None or spec.gate is None:
         slope = activate_slope(base.up, spec.activation)[prompt]
@@ -95,10 +95,10 @@ def _mlp(
         g_in = spec.up.transpose(g_up, precision) + spec.gate.transpose(g_gate, precision)
         neurons = {"post": g_hidden, "up": g_up, "gate": g_gate}
     x = base.x_in if block.parallel else base.x_mid
-    return neurons[site], _through(block.mlp_in, x, g_in, prompt, precision)
+    return neurons[site], through_norm(block.mlp_in, x, g_in, prompt, precision)
 
 
-def _below(
+def through_attention(
     block: Block,
     base: LayerTrace,
     trace: Trace,
@@ -111,9 +111,9 @@ def _below(
     """Gradient in the layer's input, given those in its output and in the MLP's input."""
     spec = block.attention
     g_mid = g if block.parallel else g + g_mlp_in
-    g_mid = _through(block.attention_sum, base.attention_sum, g_mid, prompt, precision)
+    g_mid = through_norm(block.attention_sum, base.attention_sum, g_mid, prompt, precision)
     g_out = g_mid if block.residual_scale == 1.0 else g_mid * block.residual_scale
-    g_out = _through(block.attention_out, base.attention_out, g_out, prompt, precision)
+    g_out = through_norm(block.attention_out, base.attention_out, g_out, prompt, precision)
     g_heads = spec.output.transpose(g_out, precision).view(len(g), spec.n_heads, -1)
     # In the rotated frame: turning a few queries is cheaper than turning back all keys.
     query = base.query
@@ -132,16 +132,16 @@ def _below(
     if base.cos is not None and base.sin is not None:
         cos, sin = base.cos[prompt], base.sin[prompt]
         g_query, g_key = rotate_back(g_query, cos, sin), rotate_back(g_key, cos, sin)
-    g_query = _through(spec.query_norm, base.query_raw, g_query, prompt, precision)
-    g_key = _through(spec.key_norm, base.key_raw, g_key, prompt, precision)
+    g_query = through_norm(spec.query_norm, base.query_raw, g_query, prompt, precision)
+    g_key = through_norm(spec.key_norm, base.key_raw, g_key, prompt, precision)
     g_in = spec.query.transpose(g_query.flatten(1), precision)
     g_in += spec.key.transpose(g_key.flatten(1), precision)
     g_in += spec.value.transpose(g_value.flatten(1), precision)
-    g_in = _through(block.attention_in, base.x_in, g_in, prompt, precision)
+    g_in = through_norm(block.attention_in, base.x_in, g_in, prompt, precision)
     return g_mid + g_in + g_mlp_in if block.parallel else g_mid + g_in
 
 
-def _through(
+def through_norm(
     spec: Norm | None, x: Tensor | None, g: Tensor, prompt: Tensor, precision: Precision
 ) -> Tensor:
     """Take gradients back through a norm, in the shape it saw; unchanged where there is none."""

@@ -100,7 +100,7 @@ def trace(decoder: Decoder, prompts: Sequence[Sequence[int]], precision: Precisi
     x = decoder.embed(tokens, positions)
     rotations = {rotary: _rotation(rotary, packing, positions) for rotary in decoder.rotaries}
     last = packing.last
-    visits: dict[tuple[int | None, bool], list[_Visit]] = {}
+    visits: dict[tuple[int | None, bool], list[Visit]] = {}
     layers = []
     for block in decoder.blocks:
         device = block.device
@@ -114,10 +114,20 @@ def trace(decoder: Decoder, prompts: Sequence[Sequence[int]], precision: Precisi
             rotation = rotations[rotary] = cos.to(device), sin.to(device)
         if (window, top) not in visits:
             queries = _last_tokens(packing) if top else packing.segments
-            visits[window, top] = _visits(queries, window)
-        x, layer = _layer(block, x, last, rotation, visits[window, top], top, precision)
+            visits[window, top] = visits_of(queries, window)
+        x, layer = run_layer(block, x, last, rotation, visits[window, top], top, precision)
         layers.append(layer)
-    x_final = x
+    return read_out(decoder, packing, layers, x, precision)
+
+
+def read_out(
+    decoder: Decoder,
+    packing: Packing,
+    layers: list[LayerTrace],
+    x_final: Tensor,
+    precision: Precision,
+) -> Trace:
+    """Complete a trace with the log-probs of the last layer's output [P, H]."""
     n = x_final if decoder.final_norm is None else decoder.final_norm(x_final, precision)
     n = n if decoder.projection is None else decoder.projection.affine(n, precision)
     logits = decoder.head.affine(n, precision)
@@ -165,16 +175,20 @@ def _self_scale(cos: Tensor, sin: Tensor, like: Tensor) -> Tensor | None:
     return scale
 
 
-def _layer(
+def run_layer(
     block: Block,
     x: Tensor,
     last: Tensor,
     rotation: tuple[Tensor, Tensor] | None,
-    visits: list[_Visit],
+    visits: list[Visit],
     top: bool,
     precision: Precision,
+    past: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, LayerTrace]:
-    """Output [T, H] of one layer and its trace; of the last tokens alone, [P, H], if ``top``."""
+    """Output [T, H] of one layer and its trace; of the last tokens alone, [P, H], if ``top``.
+
+    ``past`` are keys and values, rotated, of nodes that come before those of ``x``.
+    """
     attention, mlp = block.attention, block.mlp
     n = x if block.attention_in is None else block.attention_in(x, precision)
     key_raw = attention.key.affine(n, precision).view(len(n), attention.n_kv_heads, -1)
@@ -201,7 +215,10 @@ def _layer(
         query = rotate(query, cos_last, sin_last) if top else rotate(query, cos, sin)
         key_last = rotate_back(key[node], cos_last, sin_last)
         self_scale = _self_scale(cos_last, sin_last, key_last)
-    heads = _attend(attention, query, key, value, visits)
+    keys, values = key, value
+    if past is not None:
+        keys, values = torch.cat([past[0], key]), torch.cat([past[1], value])
+    heads = _attend(attention, query, keys, values, visits)
     out = attention.output.affine(heads.flatten(1), precision)
     attention_out = None
     if block.attention_out is not None:
@@ -246,8 +263,8 @@ def _layer(
         mlp_sum=mlp_sum,
         cos=cos_last,
         sin=sin_last,
-        keys=key,
-        values=value,
+        keys=keys,
+        values=values,
     )
     return x_out, layer
 
@@ -258,7 +275,7 @@ def _last_tokens(packing: Packing) -> list[Segment]:
 
 
 @dataclass(frozen=True)
-class _Visit:
+class Visit:
     """Segments of equal shape, attended in one call: queries [G, n], keys [G, m], mask [n, m]."""
 
     queries: Tensor
@@ -266,7 +283,8 @@ class _Visit:
     mask: Tensor | None
 
 
-def _visits(segments: list[Segment], window: int | None) -> list[_Visit]:
+def visits_of(segments: list[Segment], window: int | None) -> list[Visit]:
+    """Group queries that can be attended in one call."""
     groups: dict[tuple[int, int], list[Segment]] = defaultdict(list)
     for segment in segments:
         groups[segment.stop - segment.start, len(segment.path)].append(segment)
@@ -277,12 +295,12 @@ def _visits(segments: list[Segment], window: int | None) -> list[_Visit]:
             distance = torch.arange(m - n, m)[:, None] - torch.arange(m)[None, :]
             mask = (distance >= 0) & (distance < (window or m + 1))
         queries = torch.stack([torch.arange(s.start, s.stop) for s in group])
-        visits.append(_Visit(queries, torch.stack([s.path for s in group]), mask))
+        visits.append(Visit(queries, torch.stack([s.path for s in group]), mask))
     return visits
 
 
 def _attend(
-    attention: Attention, query: Tensor, key: Tensor, value: Tensor, visits: list[_Visit]
+    attention: Attention, query: Tensor, key: Tensor, value: Tensor, visits: list[Visit]
 ) -> Tensor:
     """Causal attention of every query over the nodes it sees: [len(query), Hq, D]."""
     out = torch.empty_like(query)
