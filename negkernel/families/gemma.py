@@ -1,4 +1,4 @@
-"""Gemma, Gemma 2 and Gemma 3 (text): norms with gain 1 + w, scaled embeddings, GELU gates.
+"""Gemma, Gemma 2 and Gemma 3: norms with gain 1 + w, scaled embeddings, GELU gates.
 
 Gemma 2 and 3 also norm what a sublayer adds, and slide a window in some layers. Gemma 2 soft-caps
 the scores and the logits; Gemma 3 norms queries and keys and gives sliding layers a RoPE of their
@@ -16,10 +16,14 @@ from negkernel.families.registry import register, unserved
 from negkernel.families.rotary import Rotary
 
 
-@register("gemma", "gemma2", "gemma3_text")
+@register("gemma", "gemma2", "gemma3_text", "gemma3")
 def describe(model: Any, precision: Precision) -> Decoder:
-    """Describe a ``GemmaForCausalLM`` of the first three generations."""
-    config, body = model.config, model.model
+    """Describe a ``GemmaForCausalLM`` of the first three generations.
+
+    Also the language model of a ``Gemma3ForConditionalGeneration``, which is what the larger
+    Gemma 3 checkpoints load as.
+    """
+    config, body = model.config.get_text_config(), model.get_decoder()
     if getattr(config, "use_bidirectional_attention", False):
         raise unserved(model, "attention to later tokens")
     if config.model_type == "gemma":
@@ -29,12 +33,13 @@ def describe(model: Any, precision: Precision) -> Decoder:
         rotaries = _rotaries(body.rotary_emb, config)
         kinds = zip(body.layers, config.layer_types, strict=True)
         blocks = [_sandwich(layer, config, rotaries[kind]) for layer, kind in kinds]
+    with_images = model.config.model_type == "gemma3"  # caps no logits, whatever it sets
     return Decoder(
         blocks=tuple(blocks),
         embed=embedding(body.embed_tokens, precision),  # the module itself scales
         final_norm=rms(body.norm, offset=1.0),
         head=Projection(model.lm_head),
-        softcap=getattr(config, "final_logit_softcapping", None),
+        softcap=None if with_images else getattr(config, "final_logit_softcapping", None),
     )
 
 

@@ -135,7 +135,10 @@ def feed_forwards(model: nn.Module, config: Any) -> list[FeedForward]:
 
 
 def _layers(model: nn.Module, count: int) -> nn.ModuleList:
-    for module in model.modules():
+    # A vision tower may have as many layers, hence the language model first.
+    find: Any = getattr(model, "get_decoder", None)
+    language = model if find is None else find()
+    for module in [*language.modules(), *model.modules()]:
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise NotImplementedError(

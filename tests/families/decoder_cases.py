@@ -112,6 +112,15 @@ CASES: dict[str, dict[str, Case]] = {
             "num_key_value_heads": 3,
         },
     },
+    "gemma3": {
+        "beside a vision tower of as many layers": {
+            "text_config": _SIZES | _GATED | {"layer_types": _ALTERNATE, "sliding_window": NARROW},
+            "vision_config": {"hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 4}
+            | {"num_attention_heads": 2, "image_size": 16, "patch_size": 8},
+            "mm_tokens_per_image": 4,
+            "image_token_id": VOCABULARY - 1,
+        },
+    },
     "olmo": {"norms without weights": _without(_GATED, "head_dim")},
     "olmo2": {"norms after": _without(_GATED, "head_dim") | {"attention_bias": True}},
     "olmo3": {
