@@ -10,6 +10,7 @@ from torch import Tensor
 from negkernel.families.activations import activate
 from negkernel.families.parts import Decoder, Precision
 from negkernel.methods import Part, Work
+from negkernel.path import path_gradients, scales_at_once
 from negkernel.propagate import propagate
 from negkernel.rows import Rows
 from negkernel.trace import Trace, trace
@@ -66,6 +67,22 @@ class Delta:
                 self.decoder, base, batch, targets, site=site, axis=axis, precision=self.precision
             ).cpu()
         return change
+
+    def path_gradients(
+        self, tokens: Sequence[int], targets: Tensor, scales: Sequence[float], site: str
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Mean gradients [K, I] of each layer's neurons over ``scales``, for one prompt."""
+        base = trace(self.decoder, [tokens], self.precision)
+        fit = scales_at_once(self.decoder, len(tokens), self.memory_budget // 2, self.precision)
+        total: dict[int, Tensor] = {}
+        for first in range(0, len(scales), fit):
+            part = scales[first : first + fit]
+            for layer, gradient in path_gradients(
+                self.decoder, base, targets[None], part, site=site, precision=self.precision
+            ):
+                share = gradient[0] * (len(part) / len(scales))
+                total[layer] = total[layer] + share if layer in total else share
+        yield from total.items()
 
     def groups(self, tokens: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
         """Split prompts into runs whose traces fit in half of the memory budget."""

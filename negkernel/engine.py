@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from negkernel import autograd, backward, spectral
+from negkernel import autograd, backward, path_graph, spectral
 from negkernel.delta import Delta, layer_activation
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import feed_forwards
@@ -440,6 +440,77 @@ class Engine:
             prob=request.squeeze(prob),
             cg=request.squeeze(cg),
             activation=activation,
+        )
+
+    def path_gradients(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        scales: Sequence[float],
+        *,
+        site: str = "paper",
+        method: str = "auto",
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+        mask_index: int | None = None,
+    ) -> Gradients:
+        """Gradients with a whole layer's neurons scaled, averaged over the scales: see IG.
+
+        Parameters
+        ----------
+        prompts, targets, site, method, target_prefix, target_encoding, mask_index
+            As in :meth:`gradients`.
+        scales : list of float
+            Factors. All neurons of one layer at the probed token are scaled at once, layer by
+            layer; 1 is the model as it is.
+
+        Returns
+        -------
+        Gradients
+            ``cg`` is the mean over ``scales`` of dp/da at the scaled layer; ``prob`` and
+            ``activation`` are unscaled.
+
+        Raises
+        ------
+        ValueError, NotImplementedError
+            As in :meth:`sweep`.
+        """
+        request = self._encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        site = resolve_site(site, self._gated)
+        factors = [float(scale) for scale in check_shifts(scales, torch.float64)]
+        causal = self.task == "causal"
+        runner = self._method("full" if method == "suffix" and causal else method)
+        plain = self.gradients(
+            request.tokens,
+            request.target_ids.tolist(),
+            site=site,
+            method=method,
+            mask_index=mask_index,
+        )
+        cg = plain.cg
+        for p, tokens in enumerate(request.tokens):
+            ids = torch.from_numpy(request.target_ids[p])
+            if isinstance(runner, Delta):
+                layers = runner.path_gradients(tokens, ids, factors, site)
+            else:
+                layers = path_graph.path_gradients(
+                    self.model,
+                    self._feed_forwards,
+                    tokens,
+                    request.positions[p],
+                    ids,
+                    factors,
+                    site=site,
+                )
+            for layer, gradient in layers:
+                cg[p, :, layer] = gradient.cpu().numpy()
+        return Gradients(
+            **request.fields(),
+            **self._fields(),
+            site=site,
+            prob=request.squeeze(plain.prob),
+            cg=request.squeeze(cg),
+            activation=plain.activation,
         )
 
     def plan(

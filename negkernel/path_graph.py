@@ -1,0 +1,62 @@
+"""Gradients along a path through the model's own graph: the oracle, and any architecture's way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from negkernel import hooks
+from negkernel.borrow import borrowed
+from negkernel.families.hook_sites import FeedForward
+from negkernel.full import probed_logprob
+
+
+def path_gradients(
+    model: Any,
+    feed_forwards: Sequence[FeedForward],
+    tokens: Sequence[int],
+    position: int,
+    targets: Tensor,
+    scales: Sequence[float],
+    *,
+    site: str,
+) -> Iterator[tuple[int, Tensor]]:
+    """Layer by layer, all scales as one batch of whole prompts; K backwards each.
+
+    Parameters
+    ----------
+    tokens, position
+        One prompt and its probed position.
+    targets : Tensor [K] int64
+    scales : list of float
+        Factors of a whole layer's neurons at the probed position.
+
+    Yields
+    ------
+    layer, gradient [K, I]
+        As :func:`negkernel.path.path_gradients`.
+    """
+    m, S = len(scales), len(tokens)
+    factor = torch.tensor(scales, dtype=torch.float64)[:, None]
+    at = torch.arange(m) * S + position
+    sites = [one.site(site) for one in feed_forwards]
+    with borrowed(model) as rotary:
+        for layer in range(len(sites)):
+            rotary.restore()
+            leaf: list[Tensor] = []
+
+            def edit(x: Tensor, leaf: list[Tensor] = leaf) -> Tensor:
+                scaled = (x[at] * factor.to(x)).detach().requires_grad_()
+                leaf.append(scaled)
+                out = x.clone()
+                out[at] = scaled
+                return out
+
+            with torch.enable_grad(), hooks.edited(sites, {layer: edit}):
+                ids = torch.tensor([list(tokens)]).expand(m, -1)
+                prob = probed_logprob(model, ids, position)[:, targets].exp().sum(0)
+                rows = [torch.autograd.grad(one, leaf, retain_graph=True)[0] for one in prob]
+            yield layer, torch.stack([row.mean(0).to(prob.dtype).cpu() for row in rows])

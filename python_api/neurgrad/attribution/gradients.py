@@ -1,0 +1,50 @@
+"""The computational gradient, and NeurGrad: the same along the magnitude axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from negkernel import Engine
+    from negkernel.prompts import Prompts, Targets
+
+
+def cg(engine: Engine, prompts: Prompts, targets: Targets, **options: Any) -> np.ndarray:
+    """Computational gradient dp(target)/da of every neuron.
+
+    Parameters
+    ----------
+    engine : negkernel.Engine
+    prompts, targets
+        P prompts and one target, or K, for each.
+    **options
+        Passed to :meth:`negkernel.Engine.gradients`: ``site``, ``method``, ...
+
+    Returns
+    -------
+    ndarray [P, L, I] or [P, K, L, I]
+        Probability per unit of activation.
+    """
+    return engine.gradients(prompts, targets, **options).cg
+
+
+def neurgrad(
+    engine: Engine, prompts: Prompts, targets: Targets, *, threshold: float = 0.0, **options: Any
+) -> np.ndarray:
+    """NeurGrad: the computational gradient with the sign of the activation.
+
+    Parameters
+    ----------
+    engine, prompts, targets, **options
+        As for :func:`cg`.
+    threshold : float
+        Activations above it count as positive, all others as negative.
+
+    Returns
+    -------
+    ndarray [P, L, I] or [P, K, L, I]
+        Probability per unit of activation magnitude.
+    """
+    return engine.gradients(prompts, targets, **options).neurgrad(threshold)

@@ -1,0 +1,74 @@
+"""Integrated gradients from a baseline of 0, a layer at a time or a neuron at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from negkernel import Engine
+    from negkernel.prompts import Prompts, Targets
+
+
+def integrated_gradients(
+    engine: Engine,
+    prompts: Prompts,
+    targets: Targets,
+    *,
+    steps: int = 20,
+    path: str = "layer",
+    **options: Any,
+) -> np.ndarray:
+    """Integrated gradients of p(target) in every neuron.
+
+    ``a / m * sum_k dp/da`` at ``alpha_k`` times the activations, ``alpha = linspace(0, 1, m)``,
+    both ends included (Dai et al., 2022).
+
+    Parameters
+    ----------
+    engine : negkernel.Engine
+    prompts, targets
+        P prompts and one target, or K, for each.
+    steps : int
+        m; for ``path="layer"`` only.
+    path : {"layer", "neuron"}
+        "layer" scales all neurons of a layer at the probed position together, one layer at a
+        time. "neuron" scales one neuron alone. Its integral has a closed form, what the target's
+        probability loses when the neuron is set to 0, so it takes one row a neuron and no steps.
+    **options
+        Passed to the engine: ``site``, ``method``, ...
+
+    Returns
+    -------
+    ndarray [P, L, I] or [P, K, L, I]
+        Probability: an estimate of p(a) - p(0), not of a slope.
+
+    Raises
+    ------
+    ValueError
+        ``steps`` below 1 or an unknown path.
+    """
+    if path == "neuron":
+        return _ablated(engine, prompts, targets, **options)
+    if path != "layer":
+        raise ValueError(f"path {path!r} is unknown; expected 'layer' or 'neuron'")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; expected at least 1")
+    scales = np.linspace(0.0, 1.0, steps)
+    mean = engine.path_gradients(prompts, targets, scales, **options)
+    return mean.cg * _beside(mean.activation, mean.cg)
+
+
+def _ablated(engine: Engine, prompts: Prompts, targets: Targets, **options: Any) -> np.ndarray:
+    """What p loses when a neuron is set to 0, for every neuron."""
+    L, I = engine.n_layers, engine.n_neurons
+    neurons = np.indices((L, I)).reshape(2, -1).T
+    sweep = engine.sweep(prompts, targets, neurons, [-1.0], axis="scale", **options)
+    lost = -sweep.prob_shift()[..., 0]
+    return lost.reshape(*lost.shape[:-1], L, I)
+
+
+def _beside(activation: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Activations [P, L, I] with an axis K where ``scores`` has one."""
+    return activation[:, None] if scores.ndim == 4 else activation
