@@ -69,9 +69,9 @@ def test_sweep(model_type, name):
             arguments = PROMPTS, TARGETS, NEURONS, SHIFTS
             truth = engine.sweep(*arguments, method="full", **options)
             largest = np.abs(truth.logprob_shift).max()
-            assert (np.abs(truth.logprob_shift).max(axis=(0, 1, 3)) > 1e-4 * largest).all(), (
-                "a neuron without effect tests nothing"
-            )
+            moved = np.abs(truth.logprob_shift).max(axis=(0, 1, 3)) > 1e-4 * largest
+            # A neuron that relu silences has no magnitude to change; most must count all the same.
+            assert moved.mean() > 0.5, "neurons without effect test nothing"
             for method in ("delta", "suffix"):
                 sweep = engine.sweep(*arguments, method=method, **options)
                 for field, scale in (
