@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from neurgrad.cli.study import Study
+    from neurgrad.demo import Kind
 
 NEXT = """\
 Next:
@@ -19,8 +20,8 @@ Next:
 
 def demo(
     model: Annotated[
-        Literal["causal", "masked"], typer.Option(help="Which embedded model to run.")
-    ] = "causal",
+        Literal["both", "causal", "masked"], typer.Option(help="Which embedded model to run.")
+    ] = "both",
     seed: Annotated[int, typer.Option(help="Chooses the facts and the neurons.")] = 0,
     write_prompts: Annotated[
         Path | None,
@@ -29,14 +30,16 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Sweep and differentiate an embedded model, in seconds and without a network."""
+    """Sweep and differentiate the embedded models, in seconds and without a network."""
     from neurgrad.cli.study import study, write_facts
 
     if write_prompts is not None:
-        n = write_facts(write_prompts, model, seed)
+        n = write_facts(write_prompts, "masked" if model == "masked" else "causal", seed)
         print(f"Wrote {n} prompts with their answers to {write_prompts}")
         return
-    _print(study(model, seed))
+    kinds: tuple[Kind, ...] = ("causal", "masked") if model == "both" else (model,)
+    for kind in kinds:
+        _print(study(kind, seed))
     print(NEXT)
 
 

@@ -62,6 +62,8 @@ def grad(
         plot=plot,
         shifts=None,
         axis="magnitude",
+        resolution="grid",
+        tol=1e-3,
     )
     from neurgrad.cli.command import (
         run_job,  # torch comes with it, after the options are found good

@@ -35,6 +35,8 @@ class Job:
     site: str
     axis: str
     method: str
+    resolution: str
+    tol: float
     seed: int
     dry_run: bool
     resume: bool
@@ -52,7 +54,14 @@ class Job:
         }
         if self.shifts is None:
             return {"command": "grad", **shared}
-        return {"command": "sweep", **shared, "--shifts": self.shifts_text, "--axis": self.axis}
+        return {
+            "command": "sweep",
+            **shared,
+            "--shifts": self.shifts_text,
+            "--axis": self.axis,
+            "--resolution": self.resolution,
+            "--tol": self.tol,
+        }
 
 
 def read_job(
@@ -80,6 +89,8 @@ def read_job(
     if plot is not None:
         with blame("--plot", plot):
             check_plot_folder(plot)
+    if not 0 < options["tol"] < 1:
+        refuse("--tol", f"{options['tol']}: expected a number between 0 and 1")
     _check_resume(output, resume)
     with blame("--neurons", neurons):
         choice = parse_neurons(neurons)

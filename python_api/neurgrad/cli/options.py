@@ -11,6 +11,7 @@ import typer
 Site = Literal["paper", "up", "gate", "pre", "post"]
 Axis = Literal["magnitude", "signed", "scale", "value"]
 Method = Literal["auto", "delta", "suffix", "full"]
+Resolution = Literal["grid", "spectral"]
 DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 
 _MODEL, _WHAT, _HOW, _OUT = "Model", "What to compute", "How", "Results"
@@ -117,6 +118,23 @@ SeedOption = Annotated[
 MethodOption = Annotated[
     Method,
     typer.Option("--method", help="How a shifted forward is computed.", rich_help_panel=_HOW),
+]
+ResolutionOption = Annotated[
+    Resolution,
+    typer.Option(
+        "--resolution",
+        help="grid: every shift is computed; spectral: a few, and the curve between them.",
+        rich_help_panel=_HOW,
+    ),
+]
+TolOption = Annotated[
+    float,
+    typer.Option(
+        "--tol",
+        metavar="RATIO",
+        help="Relative error of a spectral curve.",
+        rich_help_panel=_HOW,
+    ),
 ]
 DryRunOption = Annotated[
     bool,

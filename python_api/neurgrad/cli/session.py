@@ -113,6 +113,8 @@ class Session:
             job.shifts,
             axis=job.axis,
             site=job.site,
+            resolution=job.resolution,
+            tol=job.tol,
             method=job.method,
             target_prefix=job.target_prefix,
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from negkernel import Engine
 
-NEURONS = 100  # for each fact
+NEURONS = {"causal": 100, "masked": 25}  # for each fact; a masked row carries every position
 SHIFTS = np.concatenate([np.arange(-50, 0), np.arange(1, 51)]) * 0.04  # the paper's +-2 range
 CHECKED = 2  # neurons of the first fact whose curve is also computed by ordinary forwards
 
@@ -71,7 +71,7 @@ def study(kind: demo.Kind, seed: int) -> Study:
     rng = np.random.default_rng(seed)
     facts = _one_fact_a_relation(kind, seed)
     prompts, answers = facts["prompt"].tolist(), facts["answer"].tolist()
-    neurons = _random_neurons(rng, len(facts), engine)
+    neurons = _random_neurons(rng, len(facts), NEURONS[kind], engine)
 
     # The first call of each kind also pays for what a process does once.
     engine.sweep(prompts, answers, neurons[:, :1], SHIFTS[:2])
@@ -130,10 +130,10 @@ def _one_fact_a_relation(kind: demo.Kind, seed: int) -> pd.DataFrame:
     return heldout.groupby("relation", sort=False).sample(1, random_state=seed)
 
 
-def _random_neurons(rng: np.random.Generator, n_facts: int, engine: Engine) -> np.ndarray:
+def _random_neurons(rng: np.random.Generator, n_facts: int, n: int, engine: Engine) -> np.ndarray:
     """Draw neurons for each fact, uniformly over all layers: [P, N, 2]."""
     flat = [
-        np.sort(rng.choice(engine.n_layers * engine.n_neurons, NEURONS, replace=False))
+        np.sort(rng.choice(engine.n_layers * engine.n_neurons, n, replace=False))
         for _ in range(n_facts)
     ]
     return np.stack(np.divmod(np.stack(flat), engine.n_neurons), axis=-1)

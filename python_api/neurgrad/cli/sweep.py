@@ -15,12 +15,14 @@ from neurgrad.cli.options import (
     PlotOption,
     PromptOption,
     PromptsOption,
+    ResolutionOption,
     ResumeOption,
     SeedOption,
     ShiftsOption,
     SiteOption,
     TargetOption,
     TargetPrefixOption,
+    TolOption,
 )
 
 
@@ -36,6 +38,8 @@ def sweep(
     chat: ChatOption = False,
     target_prefix: TargetPrefixOption = "auto",
     method: MethodOption = "auto",
+    resolution: ResolutionOption = "grid",
+    tol: TolOption = 1e-3,
     dtype: DTypeOption = "auto",
     device: DeviceOption = None,
     seed: SeedOption = 0,
@@ -59,6 +63,8 @@ def sweep(
         chat=chat,
         target_prefix=target_prefix,
         method=method,
+        resolution=resolution,
+        tol=tol,
         dtype=dtype,
         device=device,
         seed=seed,

@@ -1,0 +1,84 @@
+"""Probability against shift, with the line whose slope is NEG."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from negkernel import Sweep
+from neurgrad.plots.style import MARKERS, PALETTE, axes_or_new, column, shorten
+
+
+def sweep_curves(
+    sweep: Sweep,
+    prompt: int = 0,
+    neurons: int | list[int] = 4,
+    *,
+    target: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the measured curves of some neurons of a prompt, and their NEG lines dashed.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        At most six neurons are legible.
+    prompt, target : int
+        Which prompt, and which of its targets where it has several.
+    neurons : int or list of int
+        How many of the neurons, those with the largest ``|NEG|``; or their places in the sweep.
+    ax : Axes, optional
+        Drawn on; new ones by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    IndexError
+        No such prompt, target or neuron.
+    """
+    cell = (prompt, target) if sweep.target_ids.ndim == 2 else (prompt,)
+    neg, shift = sweep.neg()[cell], sweep.prob_shift()[cell]
+    names = np.broadcast_to(sweep.neurons, (*sweep.activation.shape, 2))[prompt]
+    if isinstance(neurons, int):
+        strongest = np.argsort(-np.abs(neg), kind="stable")
+        neurons = [int(index) for index in strongest[: min(neurons, len(PALETTE))]]
+    order = np.argsort(sweep.shifts)
+    x = sweep.shifts[order]
+    with column():
+        ax = axes_or_new(ax)
+        for index, colour, marker in zip(neurons, PALETTE, MARKERS, strict=False):
+            layer, neuron = names[index]
+            ax.plot(
+                x,
+                shift[index][order],
+                color=colour,
+                marker=marker,
+                markevery=max(1, len(x) // 8),
+                label=f"layer {layer}, neuron {neuron}",
+            )
+            ax.plot(x, neg[index] * x, color=colour, linestyle=(0, (3, 2)), linewidth=0.8)
+        ax.axhline(0, color="0.7", linewidth=0.5, zorder=0)
+        ax.axvline(0, color="0.7", linewidth=0.5, zorder=0)
+        # A line through a saturated curve would shrink it to nothing.
+        shown = shift[neurons]
+        margin = 0.15 * max(float(shown.max() - shown.min()), 1e-12)
+        ax.set_ylim(min(0.0, shown.min()) - margin, max(0.0, shown.max()) + margin)
+        ax.set_xlabel(_shift_label(sweep.axis))
+        ax.set_ylabel("change of probability")
+        targets = sweep.targets[prompt]
+        word = targets if isinstance(targets, str) else targets[target]
+        ax.set_title(f"{shorten(sweep.prompts[prompt])} [{word}]", loc="right")
+        ax.legend(title="dashed: NEG", title_fontsize=7)
+    return ax
+
+
+def _shift_label(axis: str) -> str:
+    return {
+        "magnitude": "shift away from zero (activation units)",
+        "signed": "shift (activation units)",
+        "scale": "shift (multiple of the activation)",
+        "value": "activation put in place",
+    }[axis]

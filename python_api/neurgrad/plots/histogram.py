@@ -1,0 +1,54 @@
+"""How slopes are distributed."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from negkernel import Gradients, Sweep
+from neurgrad.plots.style import PALETTE, axes_or_new, column
+from neurgrad.plots.values import slopes
+
+
+def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None = None) -> Axes:
+    """Draw the histogram of NEG, or of NeurGrad, positive and negative neurons apart.
+
+    Parameters
+    ----------
+    result : Sweep or Gradients
+        All prompts, targets and neurons are taken together.
+    bins : int
+        Within the 99th percentile of the absolute value; the tails go to the outermost.
+    ax : Axes, optional
+        Drawn on; new ones by default.
+
+    Returns
+    -------
+    Axes
+    """
+    found = slopes(result)
+    reach = float(np.percentile(np.abs(found.value), 99)) or 1.0
+    edges = np.linspace(-reach, reach, bins + 1)
+    clipped = np.clip(found.value, edges[0], edges[-1])
+    with column():
+        ax = axes_or_new(ax)
+        for sign, colour, hatch, name in (
+            (1, PALETTE[0], "", "positive"),
+            (-1, PALETTE[1], "////", "negative"),
+        ):
+            chosen = np.sign(found.value) == sign
+            ax.hist(
+                clipped[chosen],
+                edges.tolist(),
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.3,
+                label=f"{name}: {chosen.mean():.1%}",
+            )
+        ax.axvline(0, color="0.3", linewidth=0.6)
+        ax.set_yscale("log")
+        ax.set_xlabel(found.label)
+        ax.set_ylabel("neurons (all prompts)")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    return ax

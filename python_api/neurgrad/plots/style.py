@@ -1,0 +1,55 @@
+"""What all pictures share: size, fonts, colours, and where new axes come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+
+WIDTH = 3.3  # inches: a column of a two-column paper
+
+# Okabe and Ito: told apart with every common kind of colour blindness, and in grey.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+_RC: dict[str, Any] = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.formatter.limits": (-3, 4),
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "savefig.dpi": 300,
+}
+
+
+@contextmanager
+def column() -> Iterator[None]:
+    """Draw with sizes that are legible in a paper's column inside the ``with`` block."""
+    with mpl.rc_context(_RC):  # type: ignore[arg-type]  # its keys are an enumeration there
+        yield
+
+
+def axes_or_new(ax: Axes | None, height: float = 2.4) -> Axes:
+    """Return `ax`, or the axes of a new pyplot figure that is a column wide."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(WIDTH, height), layout="constrained")[1]
+
+
+def shorten(text: str, length: int = 36) -> str:
+    """Cut a prompt at its beginning: the end is what the target follows."""
+    return text if len(text) <= length else "\N{HORIZONTAL ELLIPSIS}" + text[1 - length :]

@@ -1,0 +1,55 @@
+"""The slopes that a result holds, whatever kind of result it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from negkernel import Gradients, Sweep
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """One slope for each prompt (and target) and neuron, flat.
+
+    Attributes
+    ----------
+    name : str
+        "NEG" or "NeurGrad".
+    value, activation : float arrays [M]
+    layer : int array [M]
+    """
+
+    name: str
+    value: np.ndarray
+    activation: np.ndarray
+    layer: np.ndarray
+
+    @property
+    def label(self) -> str:
+        """The quantity with its unit."""
+        return f"{self.name} (probability / activation)"
+
+
+def slopes(result: Sweep | Gradients) -> Slopes:
+    """Return NEG of a sweep, NeurGrad of gradients."""
+    if isinstance(result, Sweep):
+        value = result.neg()
+        P, N = result.activation.shape
+        layers = np.broadcast_to(result.neurons[..., 0], (P, N))
+        name, activation = "NEG", result.activation
+    else:
+        value = result.neurgrad()
+        P, L, I = result.activation.shape
+        value = value.reshape(*value.shape[:-2], L * I)
+        layers = np.broadcast_to(np.repeat(np.arange(L), I), (P, L * I))
+        name, activation = "NeurGrad", result.activation.reshape(P, L * I)
+    if value.ndim == 3:  # a target axis stands after the prompts
+        layers, activation = layers[:, None], activation[:, None]
+    return Slopes(
+        name=name,
+        value=value.ravel(),
+        activation=np.broadcast_to(activation, value.shape).ravel(),
+        layer=np.broadcast_to(layers, value.shape).ravel(),
+    )
