@@ -31,7 +31,7 @@ def inputs(case, step):
 
 
 def plain(arguments, scale, softcap):
-    """Return attention(shifted) - attention(base), one row at a time, and a scale of its error.
+    """Return attention(shifted) - attention(base), every row with its own keys, and an error scale.
 
     The scale [R, Hq, 1] is what a relative error of the inputs of 1 would do: to the difference of
     the scores, weighted by the values they choose between, and to dv.
@@ -39,31 +39,36 @@ def plain(arguments, scale, softcap):
     a = dict(zip(NAMES, arguments, strict=True))
     G = a["q"].shape[1] // a["k"].shape[1]
 
-    def attend(q, keys, values):
-        score = scale * torch.einsum("hd,shd->hs", q, keys.repeat_interleave(G, 1))
+    def attend(q, keys, values):  # [r, Hq, D], [r, S, Hq, D] twice
+        score = scale * torch.einsum("rhd,rshd->rhs", q, keys)
         if softcap is not None:
             score = softcap * torch.tanh(score / softcap)
-        return torch.einsum("hs,shd->hd", score.softmax(-1), values.repeat_interleave(G, 1))
+        return torch.einsum("rhs,rshd->rhd", score.softmax(-1), values)
 
     out, size = [], []
-    for r, p in enumerate(a["row_prompt"].tolist()):
+    for p in a["row_prompt"].unique().tolist():
+        rows = a["row_prompt"] == p
         own = slice(a["prefix_start"][p], a["prefix_start"][p + 1])
-        k, v, dk, dv = a["k"][p], a["v"][p], a["dk"][r], a["dv"][r]
-        prefix_k, prefix_v = a["prefix_k"][own], a["prefix_v"][own]
-        keys, values = torch.cat([prefix_k, k[None]]), torch.cat([prefix_v, v[None]])
-        new_keys, new_values = (
-            torch.cat([prefix_k, (k + dk)[None]]),
-            torch.cat([prefix_v, (v + dv)[None]]),
+        q, dq = a["q"][p], a["dq"][rows]
+        k, v, prefix_k, prefix_v, dk, dv = (
+            tensor.repeat_interleave(G, -2)
+            for tensor in (
+                *(a["k"][p], a["v"][p], a["prefix_k"][own], a["prefix_v"][own]),
+                *(a["dk"][rows], a["dv"][rows]),
+            )
         )
-        q, dq = a["q"][p], a["dq"][r]
-        out.append(attend(q + dq, new_keys, new_values) - attend(q, keys, values))
 
-        wide = keys.abs().repeat_interleave(G, 1)
-        moved = torch.einsum("hd,shd->hs", dq.abs(), wide).amax(-1)
-        moved += ((q.abs() + dq.abs()) * dk.abs().repeat_interleave(G, 0)).sum(-1)
-        largest = values.abs().amax((0, 2)).repeat_interleave(G)
-        size.append(scale * moved * largest + dv.abs().amax(-1).repeat_interleave(G))
-    return torch.stack(out), torch.stack(size)[..., None]
+        def with_self(prefix, last):
+            return torch.cat([prefix.expand(len(last), *prefix.shape), last[:, None]], 1)
+
+        keys, values = with_self(prefix_k, k[None]), with_self(prefix_v, v[None])
+        shifted = attend(q + dq, with_self(prefix_k, k + dk), with_self(prefix_v, v + dv))
+        out.append(shifted - attend(q[None], keys, values))
+
+        moved = torch.einsum("rhd,shd->rhs", dq.abs(), keys[0].abs()).amax(-1)
+        moved += ((q.abs() + dq.abs()) * dk.abs()).sum(-1)
+        size.append(scale * moved * values.abs().amax((0, 1, 3)) + dv.abs().amax(-1))
+    return torch.cat(out), torch.cat(size)[..., None]
 
 
 @cases
