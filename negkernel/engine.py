@@ -12,6 +12,7 @@ import torch
 
 from negkernel import autograd, backward, path_graph, spectral
 from negkernel.delta import Delta, layer_activation
+from negkernel.direct import direct_effects
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import feed_forwards
 from negkernel.full import Full
@@ -512,6 +513,54 @@ class Engine:
             cg=request.squeeze(cg),
             activation=plain.activation,
         )
+
+    def direct_effects(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        *,
+        norm: str = "frozen",
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+    ) -> np.ndarray:
+        """What every neuron's own output adds to log p(target) where it enters the stream.
+
+        The log-probability increase of :mod:`negkernel.direct`; no later layer runs.
+
+        Parameters
+        ----------
+        prompts, targets, target_prefix, target_encoding
+            As in :meth:`sweep`.
+        norm : {"frozen", "recomputed"}
+            Whether the final norm keeps the statistic of the model's own final state.
+
+        Returns
+        -------
+        ndarray [P, L, I]
+            In nats (an axis K after P for K targets).
+
+        Raises
+        ------
+        ValueError, NotImplementedError
+            Malformed input, or an architecture whose neurons add no vector of their own.
+        """
+        request = self._encode(prompts, targets, target_prefix, target_encoding, None)
+        runner = self._method("delta")
+        if not isinstance(runner, Delta):
+            raise NotImplementedError(
+                "the log-probability increase reads the residual stream of a causal model; this "
+                "one is masked"
+            )
+        P, K, L, I = len(request), request.K, self.n_layers, self.n_neurons
+        increase = np.empty((P, K, L, I), _numpy(self._precision().state))
+        ids = torch.from_numpy(request.target_ids)
+        for first, last in runner.groups(request.tokens):
+            base = trace(runner.decoder, request.tokens[first:last], runner.precision)
+            for layer, values in direct_effects(
+                runner.decoder, base, ids[first:last], norm=norm, precision=runner.precision
+            ):
+                increase[first:last, :, layer] = values.cpu().numpy()
+        return request.squeeze(increase)
 
     def plan(
         self,

@@ -14,6 +14,6 @@ All return a CPU array [P, L, I], or [P, K, L, I] for K targets a prompt.
 
 from neurgrad.attribution.gradients import cg, neurgrad
 from neurgrad.attribution.integrated import integrated_gradients
-# from neurgrad.attribution.probability_increase import lpi
+from neurgrad.attribution.probability_increase import lpi
 
-__all__ = ["cg", "integrated_gradients", "neurgrad"]
+__all__ = ["cg", "integrated_gradients", "lpi", "neurgrad"]

@@ -55,7 +55,7 @@ def integrated_gradients(
         raise ValueError(f"path {path!r} is unknown; expected 'layer' or 'neuron'")
     if steps < 1:
         raise ValueError(f"steps is {steps}; expected at least 1")
-    scales = np.linspace(0.0, 1.0, steps)
+    scales = np.linspace(0.0, 1.0, steps).tolist()
     mean = engine.path_gradients(prompts, targets, scales, **options)
     return mean.cg * _beside(mean.activation, mean.cg)
 

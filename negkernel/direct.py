@@ -1,0 +1,193 @@
+"""Direct effect of every neuron: what its own output adds to log p(target) at its layer.
+
+Log-probability increase (Yu & Ananiadou, 2024): with x the residual stream after a layer's
+attention, v the ``down_proj`` column of a neuron and m its activation after the nonlinearity,
+``log p(t | x + m v) - log p(t | x)``, read by the final norm and the LM head; no later layer runs.
+With the norm's statistic frozen the logits are affine in m, so one product of columns and
+vocabulary serves all prompts, tile by tile, and never exists whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from negkernel.delta import layer_activation
+from negkernel.families.parts import Block, Decoder, Precision
+from negkernel.ops.logprob import logprob
+from negkernel.ops.norm import norm as delta_norm
+from negkernel.trace import Trace, cap
+
+NORMS = ("frozen", "recomputed")
+VOCABULARY = 1024  # entries of a tile: small enough that a block of neurons stays in the caches
+NEURONS = 512
+
+
+@torch.no_grad()
+def direct_effects(
+    decoder: Decoder, base: Trace, targets: Tensor, *, norm: str, precision: Precision
+) -> Iterator[tuple[int, Tensor]]:
+    """Log-probability increase of each layer's neurons.
+
+    Parameters
+    ----------
+    targets : Tensor [P, K] int64
+    norm : {"frozen", "recomputed"}
+        Whether the final norm divides by the statistic of the model's own final state, or by that
+        of the vector it is given.
+
+    Yields
+    ------
+    layer, increase [P, K, I]
+        In nats.
+
+    Raises
+    ------
+    ValueError
+        An unknown ``norm``.
+    NotImplementedError
+        A norm stands between a neuron's output and the residual stream, so that no one column is
+        what the neuron adds.
+    """
+    if norm not in NORMS:
+        raise ValueError(f"norm {norm!r} is unknown; expected 'frozen' or 'recomputed'")
+    for index, block in enumerate(decoder.blocks):
+        if block.mlp_out is not None or block.mlp_sum is not None:
+            raise NotImplementedError(
+                f"layer {index} norms its MLP's output, so a neuron adds no vector of its own to "
+                "the residual stream; the log-probability increase is not defined for this model"
+            )
+        hidden = layer_activation(decoder, base, index, "post")
+        if norm == "frozen" and decoder.softcap is None:
+            yield index, _frozen(decoder, block, base, index, hidden, targets, precision)
+        else:
+            yield index, _by_row(decoder, block, base, index, hidden, targets, norm, precision)
+
+
+def _frozen(
+    decoder: Decoder,
+    block: Block,
+    base: Trace,
+    index: int,
+    hidden: Tensor,
+    targets: Tensor,
+    precision: Precision,
+) -> Tensor:
+    """All prompts at once: logits are z0 + m s (W_head u) with one u per neuron."""
+    scale = _statistic(decoder, base)
+    columns = _columns(block, precision).to(scale.device)
+    u = _gained(decoder, columns, precision) * decoder.logit_scale
+    x = base.layers[index].x_mid.to(scale.device)
+    z0 = decoder.head.affine(_gained(decoder, x, precision) * scale, precision)
+    start = torch.log_softmax(z0 * decoder.logit_scale, dim=-1)
+    p = start.exp()
+    coefficient = hidden.to(scale.device) * scale  # [P, I]
+    (P, I), V = hidden.shape, start.shape[1]
+    total = torch.zeros_like(coefficient)
+    head, targets = decoder.head.weight, targets.to(scale.device)
+    scratch = u.new_empty(NEURONS * VOCABULARY)
+    for first in range(0, V, 4 * VOCABULARY):
+        tile = slice(first, min(first + 4 * VOCABULARY, V))
+        product = precision.matmul(u, head[tile])  # [I, tile]
+        for low in range(0, I, NEURONS):
+            for left in range(0, product.shape[1], VOCABULARY):
+                part = product[low : low + NEURONS, left : left + VOCABULARY]
+                room = scratch[: part.numel()].view(part.shape)
+                chosen = slice(first + left, first + left + part.shape[1])
+                for own in range(P):
+                    factor = coefficient[own, low : low + NEURONS, None]
+                    torch.mul(part, factor, out=room).expm1_()
+                    total[own, low : low + NEURONS] += room @ p[own, chosen]
+    picked = precision.rounded(head[targets])  # [P, K, H]
+    change = torch.einsum("pkh,ih->pki", picked, precision.rounded(u)) * coefficient[:, None]
+    increase = change - torch.log1p(total)[:, None]
+    # Where much mass moves, 1 + total has cancelled or overflowed: those few rows have a maximum
+    # subtracted instead.
+    wild = ~(total.abs() <= 0.5)
+    for own in torch.nonzero(wild.any(1))[:, 0].tolist():
+        for rows in torch.nonzero(wild[own])[:, 0].split(NEURONS):
+            dz = precision.matmul(u[rows], head) * coefficient[own, rows, None]
+            normaliser = torch.logsumexp(start[own] + dz, dim=1)
+            increase[own][:, rows] = dz[:, targets[own]].t() - normaliser
+    return increase
+
+
+def _by_row(
+    decoder: Decoder,
+    block: Block,
+    base: Trace,
+    index: int,
+    hidden: Tensor,
+    targets: Tensor,
+    norm: str,
+    precision: Precision,
+) -> Tensor:
+    """Each prompt and neuron as a row of its own, through the ops of the delta forward."""
+    device = base.x_final.device
+    columns, hidden = _columns(block, precision).to(device), hidden.to(device)
+    x = base.layers[index].x_mid.to(device)
+    final, frozen = decoder.final_norm, norm == "frozen"
+    scale = _statistic(decoder, base)
+    if frozen or final is None:
+        n = _gained(decoder, x, precision) * scale
+    elif decoder.projection is None:
+        n = final(x, precision)
+    else:
+        n = decoder.projection.affine(final(x, precision), precision)
+    logits = decoder.head.affine(n, precision)
+    start = torch.log_softmax(cap(logits, decoder.logit_scale, decoder.softcap), dim=-1)
+    (P, I), K = hidden.shape, targets.shape[1]
+    increase = x.new_empty(P, K, I)
+    head = decoder.head.weight
+
+    def tile(first: int, stop: int) -> Tensor:
+        return precision.rounded(head[first:stop])
+
+    for own in range(P):
+        row = torch.zeros(I, dtype=torch.int64, device=device)
+        d = columns * hidden[own, :, None]
+        if frozen or final is None:
+            dn = _gained(decoder, d, precision) * scale[own]
+        else:
+            gain = final.gain(precision)
+            dn = delta_norm(x[own : own + 1], d, row, weight=gain, eps=final.eps, kind=final.kind)
+            if decoder.projection is not None:
+                dn = decoder.projection.linear(dn, precision)
+        increase[own] = logprob(
+            precision.rounded(dn),
+            tile,
+            start[own : own + 1],
+            targets[own : own + 1].to(device),
+            row,
+            scale=decoder.logit_scale,
+            softcap=decoder.softcap,
+            base_logits=None if decoder.softcap is None else logits[own : own + 1],
+        ).t()
+    return increase
+
+
+def _columns(block: Block, precision: Precision) -> Tensor:
+    """What a unit of each neuron adds to the residual stream: [I, H]."""
+    columns = block.mlp.down.weight.t().to(precision.state)
+    return columns if block.residual_scale == 1.0 else columns * block.residual_scale
+
+
+def _statistic(decoder: Decoder, base: Trace) -> Tensor:
+    """What the final norm multiplied each prompt's final state by: [P, 1]."""
+    x, final = base.x_final, decoder.final_norm
+    if final is None:
+        return torch.ones_like(x[:, :1])
+    x = x - x.mean(-1, keepdim=True) if final.kind == "layer" else x
+    return torch.rsqrt(x.square().mean(-1, keepdim=True) + final.eps)
+
+
+def _gained(decoder: Decoder, x: Tensor, precision: Precision) -> Tensor:
+    """Apply the linear part of the final norm, without its statistic and its bias, to [R, H]."""
+    final = decoder.final_norm
+    if final is not None:
+        x = x - x.mean(-1, keepdim=True) if final.kind == "layer" else x
+        gain = final.gain(precision)
+        x = x if gain is None else x * gain
+    return x if decoder.projection is None else decoder.projection.linear(x, precision)

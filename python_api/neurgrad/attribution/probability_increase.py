@@ -1,0 +1,40 @@
+"""LPI: the log-probability increase of a neuron's own output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from negkernel import Engine
+    from negkernel.prompts import Prompts, Targets
+
+
+def lpi(
+    engine: Engine, prompts: Prompts, targets: Targets, *, norm: str = "frozen", **options: Any
+) -> np.ndarray:
+    """Log-probability increase of every neuron (Yu & Ananiadou, 2024).
+
+    ``log p(t | x + m v) - log p(t | x)``: x is the residual stream after the layer's attention, v
+    the neuron's ``down_proj`` column, and m the activation that multiplies it, which is ``post``
+    whatever site the other methods are asked for.
+
+    Parameters
+    ----------
+    engine : negkernel.Engine
+        Of a causal model.
+    prompts, targets
+        P prompts and one target, or K, for each.
+    norm : {"frozen", "recomputed"}
+        "frozen" keeps the final norm's statistic at the model's own final state, as the authors'
+        code does; "recomputed" takes it of the vector that is read.
+    **options
+        ``target_prefix``, ``target_encoding``.
+
+    Returns
+    -------
+    ndarray [P, L, I] or [P, K, L, I]
+        In nats.
+    """
+    return engine.direct_effects(prompts, targets, norm=norm, **options)
