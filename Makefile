@@ -32,7 +32,7 @@ sanitize: $(STAMP)
 	@NEGKERNEL_SANITIZE=1 $(BIN)/pip install --quiet --no-deps --target $(SANITIZED) .
 	@LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=$(SANITIZED) \
-	  $(BIN)/pytest -ra -p no:cacheprovider tests/ops
+	  $(BIN)/pytest -ra -p no:cacheprovider --capture=sys tests/ops
 
 clean:
 	rm -rf build dist *.egg-info negkernel/_C*.so $(STAMP)

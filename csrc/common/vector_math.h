@@ -7,14 +7,14 @@
 
 namespace negkernel::NEGKERNEL_ISA {
 
-static inline float from_bits(std::int32_t bits) {
+static inline float from_bits(std::uint32_t bits) {
   float x;
   std::memcpy(&x, &bits, sizeof x);
   return x;
 }
 
-static inline std::int32_t to_bits(float x) {
-  std::int32_t bits;
+static inline std::uint32_t to_bits(float x) {
+  std::uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   return bits;
 }
@@ -22,7 +22,7 @@ static inline std::int32_t to_bits(float x) {
 // The comparisons are written so that a NaN is kept.
 static inline float at_least(float x, float low) { return x < low ? low : x; }
 static inline float at_most(float x, float high) { return x > high ? high : x; }
-static inline float absolute(float x) { return from_bits(to_bits(x) & 0x7fffffff); }
+static inline float absolute(float x) { return from_bits(to_bits(x) & 0x7fffffffu); }
 
 struct Exponential {
   float exp;
@@ -39,7 +39,7 @@ static inline Exponential exponential(float x) {
   x = at_most(at_least(x, -87.0f), 88.0f);
   const float shifted = x * 1.44269504f + round_to_integer;
   const float n = shifted - round_to_integer;
-  const float scale = from_bits((to_bits(shifted) - to_bits(round_to_integer) + 127) << 23);
+  const float scale = from_bits((to_bits(shifted) - to_bits(round_to_integer) + 127u) << 23);
   float r = x - n * 0.693359375f;  // ln 2 in two parts, the first exact in products with n
   r = r + n * 2.12194440e-4f;
   float p = 1.385809970e-03f;
