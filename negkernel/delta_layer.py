@@ -230,15 +230,17 @@ def _norm(
     """
     if spec is None or x is None:
         return d
+    gain = spec.gain(precision)
+    own = gain if gain is not None and gain.dim() > 1 else None  # a weight for each head
     dn = norm(
         x,
         d.view(len(d), *x.shape[1:]),
         prompt,
-        weight=spec.gain(precision),
+        weight=gain if own is None else None,
         eps=spec.eps,
         kind=spec.kind,
     )
-    return dn.view(d.shape)
+    return dn.view(d.shape) if own is None else dn.mul_(own)
 
 
 def _branch(

@@ -29,7 +29,10 @@ class Norm:
     offset: float = 0.0
 
     def gain(self, precision: Precision) -> Tensor | None:
-        """Return the multiplicative weight [H] in the state dtype, None if there is none."""
+        """Return the multiplicative weight in the state dtype, None if there is none.
+
+        [H] over the normed axis; [heads, D] where each head has its own.
+        """
         weight = getattr(self.module, "weight", None)
         if weight is None:
             return None
@@ -42,6 +45,8 @@ class Norm:
         if self.kind == "layer":
             bias = getattr(self.module, "bias", None)
             bias = None if bias is None else bias.detach().to(precision.state)
+            if gain is not None and gain.dim() > 1:
+                return F.layer_norm(x, x.shape[-1:], eps=self.eps).mul_(gain)
             return F.layer_norm(x, x.shape[-1:], gain, bias, self.eps)
         # One pass for the mean square: x.pow(2) would write a tensor the size of the stream.
         mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_() / x.shape[-1]

@@ -1,13 +1,17 @@
-"""StableLM: Llama with LayerNorm, RoPE on part of each head, and parallel blocks if asked for."""
+"""StableLM: Llama with LayerNorm and RoPE on part of each head.
+
+If asked for, attention and MLP run in parallel, and each head norms its queries and keys with
+weights of its own.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from negkernel.families.llama import attention, embedding, gated_mlp
-from negkernel.families.norms import layer_norm
+from negkernel.families.norms import layer_norm, layer_norm_per_head
 from negkernel.families.parts import Block, Decoder, Precision, Projection
-from negkernel.families.registry import register, unserved
+from negkernel.families.registry import register
 from negkernel.families.rotary import Rotary
 
 
@@ -15,8 +19,6 @@ from negkernel.families.rotary import Rotary
 def describe(model: Any, precision: Precision) -> Decoder:
     """Describe a ``StableLmForCausalLM``."""
     config, body = model.config, model.model
-    if config.qk_layernorm:
-        raise unserved(model, "a query and key norm with weights of its own for each head")
     rotary = Rotary(body.rotary_emb, config)
     return Decoder(
         blocks=tuple(_block(layer, config, rotary) for layer in body.layers),
@@ -27,9 +29,15 @@ def describe(model: Any, precision: Precision) -> Decoder:
 
 
 def _block(layer: Any, config: Any, rotary: Rotary) -> Block:
-    parallel = config.use_parallel_residual
+    module, parallel = layer.self_attn, config.use_parallel_residual
+    norms = {}
+    if config.qk_layernorm:
+        norms = {
+            "query_norm": layer_norm_per_head(module.q_layernorm.norms),
+            "key_norm": layer_norm_per_head(module.k_layernorm.norms),
+        }
     return Block(
-        attention=attention(layer.self_attn, config, rotary),
+        attention=attention(module, config, rotary, **norms),
         mlp=gated_mlp(layer.mlp, config.hidden_act),
         attention_in=layer_norm(layer.input_layernorm),
         mlp_in=layer_norm(layer.input_layernorm if parallel else layer.post_attention_layernorm),

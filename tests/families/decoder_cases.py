@@ -147,10 +147,11 @@ CASES: dict[str, dict[str, Case]] = {
     "stablelm": {
         "sequential": _without(_GATED, "head_dim")
         | {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.34}},
-        "parallel, biases": _without(_GATED, "head_dim")
+        "parallel, biases, norms of each head": _without(_GATED, "head_dim")
         | {
             "use_parallel_residual": True,
             "use_qkv_bias": True,
+            "qk_layernorm": True,
             "rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.67},
         },
     },

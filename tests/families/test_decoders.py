@@ -141,7 +141,6 @@ def test_float32(model_type, name):
 
 
 UNSERVED = {
-    "stablelm: norms of each head": ("stablelm", {"qk_layernorm": True}),
     "olmo: clipped projections": ("olmo", {"clip_qkv": 0.5}),
     "gemma2: later tokens": ("gemma2", {"use_bidirectional_attention": True}),
     "falcon: ALiBi": ("falcon", {"alibi": True}),
