@@ -16,10 +16,14 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def prompts():
-    """One token; a prompt and its beginning; a shared prefix; a duplicate; two long ones."""
+    """One token; a shared prefix; beginnings of others; a duplicate; long ones.
+
+    Two of them lie on either side of the length at which scaled RoPE changes its frequencies, so
+    that what they share in tokens they do not share in keys.
+    """
     long = np.random.default_rng(7).integers(0, 101, 30).tolist()
     short = [1, 5, 6, 7, 9]
-    return [short, [1, 5, 6, 8], [3], [1, 5, 6], long, long[:17], list(short)]
+    return [short, [1, 5, 6, 8], [3], [1, 5, 6], long, long[:17], long[:8], list(short)]
 
 
 @pytest.fixture(scope="session")
