@@ -87,6 +87,8 @@ def in_place(
     ids = list(prompt_tokens)
     which = ids[:position].count(ids[position])
     text = tokenizer.decode(ids) if prompt is None else prompt
+    if prompt is None and _took_a_space(ids, position, tokenizer):
+        target = " " + target
     pieces = text.split(tokenizer.mask_token)
     if len(pieces) <= which + 1:
         return None, []
@@ -105,3 +107,10 @@ def in_place(
     if same and filled[at] not in (masked[at], tokenizer.unk_token_id):
         return int(filled[at]), shown
     return None, shown
+
+
+def _took_a_space(ids: list[int], position: int, tokenizer: Any) -> bool:
+    """Whether the mask token stands for a space too, as behind a word in RoBERTa's prompts."""
+    mask = tokenizer.added_tokens_decoder.get(ids[position])
+    behind_a_word = position > 0 and ids[position - 1] not in tokenizer.all_special_ids
+    return behind_a_word and mask is not None and mask.lstrip

@@ -14,7 +14,7 @@ from torch import Tensor
 from negkernel.families.activations import activate, activate_slope
 from negkernel.families.parts import Norm, Precision
 from negkernel.families.rotary import rotate_back
-from negkernel.masked.layer import Carried
+from negkernel.masked.carried import Carried
 from negkernel.masked.parts import Encoder, EncoderLayer
 from negkernel.masked.trace import LayerTrace, Trace
 from negkernel.masked.vjp import attention_vjp

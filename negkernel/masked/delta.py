@@ -87,14 +87,37 @@ class MaskedDelta:
         logprob [K], activation [L, I], gradient [K, L, I]
             For each prompt in turn.
         """
-        for ids, position, target in zip(tokens, positions, targets, strict=True):
-            base = trace(self.encoder, [ids], torch.tensor([position]), self.precision)
-            gradient = backward.gradients(
-                self.encoder, base, target[None], site=site, precision=self.precision
-            )
-            layers = range(self.encoder.n_layers)
-            values = [layer_activation(self.encoder, base, i, site)[0].cpu() for i in layers]
-            yield base.logprob[0].cpu()[target], torch.stack(values), gradient[0]
+        for first, last in self._groups(tokens):
+            found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+            for prompts in by_length(tokens[first:last]):
+                at_once = self._batch_rows(len(tokens[first + prompts[0]])) // targets.shape[1]
+                for some in torch.tensor(prompts).add(first).split(max(1, at_once)):
+                    parts = self._gradients(tokens, positions, targets, some.tolist(), site)
+                    found.update(zip(some.tolist(), zip(*parts, strict=True), strict=True))
+            for p in range(first, last):
+                yield found.pop(p)
+
+    def _gradients(
+        self,
+        tokens: Sequence[Sequence[int]],
+        positions: Sequence[int],
+        targets: Tensor,
+        prompts: Sequence[int],
+        site: str,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probs [p, K], activations [p, L, I] and gradients [p, K, L, I] of ``prompts``."""
+        probe = torch.tensor([positions[p] for p in prompts])
+        base = trace(self.encoder, [tokens[p] for p in prompts], probe, self.precision)
+        wanted = targets[list(prompts)]
+        rows = self._batch_rows(base.length)
+        gradient = [
+            backward.gradients(self.encoder, base, some, site=site, precision=self.precision)
+            for some in wanted.split(rows, dim=1)
+        ]
+        layers = range(self.encoder.n_layers)
+        values = [layer_activation(self.encoder, base, i, site).cpu() for i in layers]
+        logprob = base.logprob.cpu().gather(1, wanted)
+        return logprob, torch.stack(values, dim=1), torch.cat(gradient, dim=1)
 
     def _trace(self, work: Work, first: int, prompts: Sequence[int]) -> Trace:
         tokens = [work.tokens[first + p] for p in prompts]

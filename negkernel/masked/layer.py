@@ -1,12 +1,9 @@
 """One encoder layer of the masked delta forward, and the rows that enter in it.
 
-Differences are rows ``[T, H]`` of the positions that carry one: only the probed position of each
-row (T = R), or all of them, position first (T = S * R). :class:`Carried` says which.
+Differences are rows ``[T, H]`` of the positions that carry one, see :mod:`.carried`.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +12,7 @@ from negkernel.delta_layer import Entries
 from negkernel.delta_layer import _hidden_shift as hidden_shift
 from negkernel.families.parts import Norm, Precision
 from negkernel.families.rotary import rotate
+from negkernel.masked.carried import Carried
 from negkernel.masked.parts import EncoderLayer
 from negkernel.masked.trace import LayerTrace
 from negkernel.ops.attention import attention
@@ -22,68 +20,6 @@ from negkernel.ops.attention_full import attention_full
 from negkernel.ops.mlp import mlp
 from negkernel.ops.norm import norm
 from negkernel.ops.shift import shift
-
-
-@dataclass(frozen=True)
-class Carried:
-    """Which positions carry a difference.
-
-    Attributes
-    ----------
-    prompt : Tensor [R] int64
-        Prompt of each row, sorted.
-    probe : Tensor [P] int64
-        Probed position of each prompt.
-    everywhere : bool
-        All positions, or the probed one only.
-    length : int
-        S.
-    """
-
-    prompt: Tensor
-    probe: Tensor
-    everywhere: bool
-    length: int
-
-    @property
-    def rows(self) -> int:
-        """R."""
-        return len(self.prompt)
-
-    @property
-    def index(self) -> Tensor:
-        """Row of :meth:`base` that each difference belongs to [T], sorted."""
-        if not self.everywhere:
-            return self.prompt
-        P = len(self.probe)
-        positions = torch.arange(self.length, device=self.prompt.device)
-        return (positions[:, None] * P + self.prompt).flatten()
-
-    @property
-    def at_probe(self) -> Tensor:
-        """Which of the T differences is each row's probed one [R]."""
-        row = torch.arange(self.rows, device=self.prompt.device)
-        return self.probe[self.prompt] * self.rows + row if self.everywhere else row
-
-    def base(self, x: Tensor) -> Tensor:
-        """Rows [S * P, ...] or [P, ...] of the base tensor ``x`` [S, P, ...]."""
-        if self.everywhere:
-            return x.flatten(0, 1)
-        return x[self.probe, torch.arange(len(self.probe), device=x.device)]
-
-    def spread(self, d: Tensor) -> Tensor:
-        """Place the probed rows ``d`` [R, ...] among zeros at all positions: [S * R, ...]."""
-        out = d.new_zeros(self.length * self.rows, *d.shape[1:])
-        out[self.probe[self.prompt] * self.rows + torch.arange(self.rows, device=d.device)] = d
-        return out
-
-    def only_probe(self) -> Carried:
-        """Return the same rows where only the probed position carries a difference."""
-        return Carried(self.prompt, self.probe, False, self.length)
-
-    def all_positions(self) -> Carried:
-        """Return the same rows where every position carries a difference."""
-        return Carried(self.prompt, self.probe, True, self.length)
 
 
 def enter(

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from negkernel.delta_layer import Entries
 from negkernel.families.parts import Precision
-from negkernel.masked.layer import Carried, enter, step
+from negkernel.masked.carried import Carried
+from negkernel.masked.layer import enter, step
 from negkernel.masked.parts import Encoder
 from negkernel.masked.trace import Trace
 from negkernel.ops.logprob import logprob

@@ -44,6 +44,8 @@ def attention_full(
         R = r.stop - r.start
         dscore = _bmm(row_dq, (row_dk + base_k).mT)
         dscore.baddbmm_(base_q.repeat(R, 1, 1), row_dk.flatten(0, 1).mT, beta=scale, alpha=scale)
+        if mask is not None:  # a hidden key's difference may be large enough to overflow
+            dscore.view(R, *score.shape).masked_fill_(~mask[p], 0.0)
         dweight = weight_difference(score, weight, dscore.view(R, *score.shape))
         out = _bmm(dweight, row_dv + base_v)
         out.baddbmm_(weight.repeat(R, 1, 1), row_dv.flatten(0, 1))
