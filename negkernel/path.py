@@ -17,8 +17,8 @@ from torch import Tensor
 from negkernel.backward import from_logits, through_attention, through_mlp, through_norm
 from negkernel.families.activations import activate
 from negkernel.families.parts import Block, Decoder, Precision
-from negkernel.packing import Packing, Segment
-from negkernel.trace import LayerTrace, Trace, read_out, run_layer, visits_of
+from negkernel.packing import Packing
+from negkernel.trace import LayerTrace, Trace, Visit, read_out, run_layer
 
 
 def scales_at_once(decoder: Decoder, length: int, memory: int, precision: Precision) -> int:
@@ -151,7 +151,6 @@ def _run(
         torch.cat([base.packing.paths[p][:-1], torch.tensor([n_nodes + i])])
         for i, p in enumerate(prompt.tolist())
     ]
-    segments = [Segment(i, i + 1, path) for i, path in enumerate(paths)]
     device, rotation = x.device, None
     if layer.cos is not None and layer.sin is not None:
         chosen = prompt.to(device)
@@ -161,12 +160,26 @@ def _run(
         x[row],
         torch.arange(len(row), device=device),
         rotation,
-        visits_of(segments, block.attention.window),
+        _visits(base.packing, prompt, n_nodes, block.attention.window),
         False,
         precision,
         past=(layer.keys, layer.values),
     )
-    return _Alive(row, replace(base.packing, paths=paths, segments=segments), found)
+    return _Alive(row, replace(base.packing, paths=paths), found)
+
+
+def _visits(packing: Packing, prompt: Tensor, n_nodes: int, window: int | None) -> list[Visit]:
+    """Rows of a prompt as queries of one sequence: each sees the prompt's prefix and itself."""
+    visits = []
+    for p in torch.unique(prompt).tolist():
+        rows = torch.nonzero(prompt == p)[:, 0]
+        prefix = packing.paths[p][:-1]
+        if window is not None:
+            prefix = prefix[max(0, len(prefix) + 1 - window) :]
+        itself = torch.eye(len(rows), dtype=torch.bool)
+        mask = torch.cat([torch.ones(len(rows), len(prefix), dtype=torch.bool), itself], dim=1)
+        visits.append(Visit(rows[None], torch.cat([prefix, n_nodes + rows])[None], mask))
+    return visits
 
 
 def _down(
