@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from negkernel import autograd, backward, path_graph, spectral
+from negkernel.borrow import borrowed
 from negkernel.delta import Delta, layer_activation
 from negkernel.direct import direct_effects
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import feed_forwards
-from negkernel.full import Full
+from negkernel.full import Full, probed_logprob
 from negkernel.loading import default_memory_budget, load, model_task, prompt_limit
 from negkernel.masked import MaskedDelta
 from negkernel.masked import describe as describe_masked
@@ -561,6 +562,38 @@ class Engine:
             ):
                 increase[first:last, :, layer] = values.cpu().numpy()
         return request.squeeze(increase)
+
+    def rank(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        *,
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+        mask_index: int | None = None,
+    ) -> np.ndarray:
+        """How many tokens the model finds likelier than each target: 0 is its first choice.
+
+        Parameters
+        ----------
+        prompts, targets, target_prefix, target_encoding, mask_index
+            As in :meth:`sweep`.
+
+        Returns
+        -------
+        ndarray of int64 [P] or [P, K]
+        """
+        request = self._encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        ranks = np.empty((len(request), request.K), dtype=np.int64)
+        with torch.no_grad(), borrowed(self.model) as rotary:
+            for p, (tokens, position) in enumerate(
+                zip(request.tokens, request.positions, strict=True)
+            ):
+                rotary.restore()
+                logprob = probed_logprob(self.model, torch.tensor([list(tokens)]), position)[0]
+                own = logprob[torch.from_numpy(request.target_ids[p]).to(logprob.device)]
+                ranks[p] = (logprob > own[:, None]).sum(1).cpu().numpy()
+        return request.squeeze(ranks)
 
     def plan(
         self,

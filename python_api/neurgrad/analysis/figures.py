@@ -1,0 +1,18 @@
+"""One way to make a figure, without pyplot's global state."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+
+def axes(xlabel: str, ylabel: str, *, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """Make a figure of ``panels`` plots side by side with labelled axes."""
+    figure = Figure(figsize=(1.5 + 3.5 * panels, 3.4), layout="constrained")
+    row = list(figure.subplots(1, panels, squeeze=False)[0])
+    for ax in row:
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.25)
+    return figure, row

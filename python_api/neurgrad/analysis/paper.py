@@ -1,0 +1,36 @@
+"""Figures that the paper reports, to be cited beside a model's own: never measured here.
+
+Zhao et al., "Neuron Empirical Gradient", ACL 2025 (arXiv 2412.18053).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+TABLE1 = pd.DataFrame(
+    [
+        ("BERT-base", 0.9201, 0.4981, 0.5004),
+        ("BERT-large", 0.9209, 0.4938, 0.4981),
+        ("Llama3.2-3B", 0.9483, 0.5000, 0.5000),
+        ("Llama2-7B", 0.9659, 0.5157, 0.4843),
+        ("Qwen2.5-7B", 0.6549, 0.5116, 0.4884),
+        ("Llama3.1-8B", 0.9540, 0.5048, 0.4952),
+        ("Llama2-70B", 0.9208, 0.4962, 0.5039),
+    ],
+    columns=["model", "linear", "positive", "negative"],
+)
+
+TABLE2 = pd.DataFrame(
+    [
+        ("BERT-base", -0.8909, 0.7360, None, 0.9998),
+        ("BERT-large", -0.9307, 0.7167, None, 0.9958),
+        ("Llama3.2-3B", -0.1281, 0.5854, None, 0.8094),
+        ("Llama2-7B", 0.3023, 0.5377, 0.6469, 0.8135),
+        ("Qwen2.5-7B", 0.1043, 0.2939, None, 0.5862),
+        ("Llama3.1-8B", 0.0072, 0.5098, None, 0.7286),
+        ("Llama2-70B", 0.0283, None, None, 1.000),
+    ],
+    columns=["model", "CG", "IG", "LPI", "NeurGrad"],
+)
+
+CITED: dict[str, pd.DataFrame] = {"table1": TABLE1, "table2": TABLE2}
