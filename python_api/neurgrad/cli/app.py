@@ -37,7 +37,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         status = command.main(given, prog_name="negkernel", standalone_mode=False)
     except typer.TyperException as error:
-        return _refuse(error.format_message())
+        return _refuse(_with_value(error.format_message(), given))
     except (ValueError, IndexError, NotImplementedError, OSError) as error:
         return _refuse(str(error))
     except (KeyboardInterrupt, typer.Abort):
@@ -45,8 +45,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return int(status or 0)
 
 
-def _refuse(message: str) -> int:
+def _with_value(message: str, given: Sequence[str]) -> str:
+    """Add what was given for the option that `message` names, where it does not say."""
     # The argument parser says "Value error, " before a message of its own.
-    line = " ".join(message.replace("Value error, ", "").split())
-    print(f"negkernel: {line}", file=sys.stderr)
+    message = message.replace("Value error, ", "")
+    for place, argument in enumerate(given):
+        option, has_value, value = argument.partition("=")
+        if not option.startswith("--") or f"'{option}'" not in message:
+            continue
+        if not has_value:
+            value = given[place + 1] if place + 1 < len(given) else ""
+        if value not in message:
+            return f"{message} (given {value!r})"
+    return message
+
+
+def _refuse(message: str) -> int:
+    print(f"negkernel: {' '.join(message.split())}", file=sys.stderr)
     return 2

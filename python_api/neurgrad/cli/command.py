@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neurgrad.cli.execute import execute, kept_in, open_session
 from neurgrad.cli.job import Job
+from neurgrad.cli.messages import messages
 from neurgrad.cli.outputs import run_folder
 from neurgrad.cli.report import report, report_plan
 from neurgrad.runs import remove
@@ -15,7 +16,7 @@ def run_job(job: Job) -> int:
     if job.resume and output is not None and output.exists() and not run_folder(output).exists():
         print(f"{output} is complete; leave --resume out to compute it again")
         return 0
-    with kept_in(job) as folder:
+    with messages(), kept_in(job) as folder:
         session = open_session(job, folder)
         if job.dry_run:
             report_plan(session.plan(calibrate=True), len(session.shards))

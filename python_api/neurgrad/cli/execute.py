@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import sys
 import tempfile
@@ -48,8 +47,6 @@ def open_session(job: Job, folder: Path) -> Session:
     """Load the model, with the threads and the memory budget of the run to go on with."""
     import torch
 
-    logging.basicConfig(format="negkernel: %(message)s", stream=sys.stderr)
-    logging.getLogger().handlers[0].addFilter(_Once())
     started_with: dict[str, Any] = {}
     if (folder / "manifest.json").exists():
         with blame("--resume"):
@@ -115,16 +112,3 @@ def _resume_command() -> str:
 
 def _say(line: str) -> None:
     print(f"negkernel: {line}", file=sys.stderr, flush=True)
-
-
-class _Once(logging.Filter):
-    """Let each kind of message through once: shards repeat what a single call says once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        new = str(record.msg) not in self._seen
-        self._seen.add(str(record.msg))
-        return new

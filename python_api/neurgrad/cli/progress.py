@@ -25,6 +25,8 @@ def progress(total: int, done: int, unit: str) -> Iterator[tqdm]:
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
+    from neurgrad.cli.messages import LOGGERS
+
     bar = tqdm(
         total=total,
         initial=done,
@@ -35,5 +37,5 @@ def progress(total: int, done: int, unit: str) -> Iterator[tqdm]:
         # A log file wants a line now and then, not ten a second.
         mininterval=0.2 if sys.stderr.isatty() else 10,
     )
-    with bar, logging_redirect_tqdm():
+    with bar, logging_redirect_tqdm(list(LOGGERS)):
         yield bar

@@ -100,7 +100,8 @@ def _print_tables(console: Console, frame: pd.DataFrame) -> None:
 def _summary(sweep: Sweep) -> str:
     polarity = sweep.polarity()
     return (
-        f"{polarity.size:,} curves: {sweep.linear().mean():.1%} linear (|r| >= 0.95), "
+        f"{polarity.size:,} curves from {sweep.rows:,} rows: "
+        f"{sweep.linear().mean():.1%} linear (|r| >= 0.95), "
         f"{(polarity > 0).mean():.1%} positive, {(polarity < 0).mean():.1%} negative"
     )
 

@@ -80,10 +80,14 @@ class Run(Generic[R]):
         except OSError:
             os.close(self._lock)
             raise RunError(f"another process is at work in {self.folder}; wait for it") from None
-        if (self.folder / "manifest.json").exists():
-            self._take_up()
-        else:
-            self._write_manifest()
+        try:
+            if (self.folder / "manifest.json").exists():
+                self._take_up()
+            else:
+                self._write_manifest()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,140 @@
+"""What commands write is what the engine returns; shards are cut and joined without a seam."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from negkernel import Gradients, Sweep
+from neurgrad import demo
+from neurgrad.runs import Shard, join, split
+
+
+@pytest.fixture
+def few(facts: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "few.csv"
+    pd.read_csv(facts, dtype=str).head(5).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("P", "N", "J", "most"), [(1, 1, 1, 1), (50, 7, 10, 100), (3, 500, 9, 800)]
+)
+def test_shards_cover_every_pair_once(P: int, N: int, J: int, most: int):
+    seen = np.zeros((P, N), int)
+    for shard in split(P, N, J, most):
+        seen[slice(*shard.prompts), slice(*shard.neurons)] += 1
+        assert shard.pairs * J <= max(most, J)
+    assert (seen == 1).all()
+
+
+def test_joined_shards_equal_one_call():
+    engine = demo.load("causal")
+    facts = demo.prompts("causal").sample(5, random_state=1)
+    prompts, answers = facts["prompt"].tolist(), facts["answer"].tolist()
+    neurons = np.random.default_rng(0).integers(0, [5, 256], (5, 4, 2))
+    shards = [Shard((p, q), (m, n)) for p, q in ((0, 3), (3, 5)) for m, n in ((0, 1), (1, 4))]
+    for chosen in (neurons, neurons[0]):
+        whole = engine.sweep(prompts, answers, chosen, [-1.0, 1.0])
+        parts = []
+        for shard in shards:
+            at = slice(*shard.prompts)
+            own = chosen[at] if chosen.ndim == 3 else chosen
+            own = own[..., slice(*shard.neurons), :]
+            parts.append(engine.sweep(prompts[at], answers[at], own, [-1.0, 1.0]))
+        joined = join(shards, parts)
+        assert joined.rows == whole.rows
+        assert joined.prompts == whole.prompts
+        np.testing.assert_array_equal(joined.neurons, whole.neurons)
+        np.testing.assert_allclose(joined.logprob_shift, whole.logprob_shift, atol=1e-5)
+
+
+def test_a_sweep_of_a_file_is_that_of_the_engine(few: Path, tmp_path: Path, negkernel):
+    output = tmp_path / "out.safetensors"
+    status, out, _ = negkernel(
+        "sweep", "--model", "demo", "--prompts", few, "--output", output, "--neurons", "top:3",
+        "--shifts", "-2:2:0.5",
+    )  # fmt: skip
+    assert status == 0
+    assert str(output) in out
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["few.csv", "out.safetensors"]
+    found = Sweep.load(output)
+    table = pd.read_csv(few, dtype=str)
+    engine = demo.load("causal")
+    asked = table["prompt"].tolist(), table["answer"].tolist()
+    strongest, _ = engine.gradients(*asked).top(3)
+    expected = engine.sweep(*asked, strongest, [-2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2])
+    np.testing.assert_array_equal(found.neurons, expected.neurons)
+    np.testing.assert_allclose(found.logprob_shift, expected.logprob_shift, atol=1e-5)
+
+
+def test_a_masked_model_is_swept(tmp_path: Path, negkernel):
+    status, out, _ = negkernel(
+        "sweep", "--model", "demo-masked", "--prompt", "[MASK] is the capital of France.",
+        "--target", "Paris", "--neurons", "3:1,0:2", "--shifts", "-1:1:0.5",
+    )  # fmt: skip
+    assert status == 0
+    assert "Paris" in out
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("neurons", ["top:4", "random:4", "0:1,4:255", "all"])
+def test_gradients_of_the_chosen_neurons_are_written(
+    few: Path, tmp_path: Path, negkernel, suffix: str, neurons: str
+):
+    output = tmp_path / f"out{suffix}"
+    status, _, _ = negkernel(
+        "grad", "--model", "demo", "--prompts", few, "--output", output, "--neurons", neurons
+    )
+    assert status == 0
+    table = pd.read_csv(output) if suffix == ".csv" else pd.read_parquet(output)
+    each = {"top:4": 4, "random:4": 4, "0:1,4:255": 2, "all": 5 * 256}[neurons]
+    assert table.groupby("prompt_index").size().tolist() == [each] * 5
+    assert {"layer", "neuron", "activation", "cg", "neurgrad"} <= set(table.columns)
+
+
+def test_gradients_are_saved_whole(few: Path, tmp_path: Path, negkernel):
+    output = tmp_path / "g.safetensors"
+    status, _, _ = negkernel("grad", "--model", "demo", "--prompts", few, "--output", output)
+    assert status == 0
+    assert Gradients.load(output).cg.shape == (5, 5, 256)
+
+
+def test_plots_are_drawn(few: Path, tmp_path: Path, negkernel):
+    folder = tmp_path / "a" / "b"
+    status, _, _ = negkernel(
+        "sweep", "--model", "demo", "--prompts", few, "--plot", folder, "--shifts", "-1:1:0.5"
+    )
+    assert status == 0
+    names = ("curves", "histogram", "layers", "activation")
+    drawn = {f"{name}{suffix}" for name in names for suffix in (".png", ".svg")}
+    assert {path.name for path in folder.iterdir()} == drawn
+
+
+@pytest.mark.parametrize("command", ["sweep", "grad"])
+def test_dry_run_prices_and_leaves_nothing(facts: Path, tmp_path: Path, negkernel, command: str):
+    output = tmp_path / "out.csv"
+    status, out, _ = negkernel(
+        command, "--model", "demo", "--prompts", facts, "--output", output, "--dry-run"
+    )
+    assert status == 0
+    assert f"{200 * 16 * 100 if command == 'sweep' else 0:,} shifted forwards" in out
+    assert "seconds" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_chat_writes_one_bos(tmp_path: Path, negkernel):
+    model, tokenizer = demo.load_model("causal")
+    tokenizer.chat_template = (
+        "{{ bos_token or '' }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    )
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    output = tmp_path / "out.safetensors"
+    asked = ("--prompt", "The capital of France is", "--target", "Paris", "--output", output)
+    status, _, err = negkernel("grad", "--model", tmp_path / "model", *asked, "--chat")
+    assert status == 0, err
+    found = Gradients.load(output)
+    assert found.prompts == [tokenizer.bos_token + "The capital of France is"]
+    assert found.prompt_tokens[0].count(tokenizer.bos_token_id) == 1
