@@ -1,7 +1,13 @@
 """Fixtures that every test may use."""
 
+import os
+
 import pytest
 import torch
+
+# Triton reads this when it is imported; the kernels run interpreted only where a test asks for it.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_collection_modifyitems(items):

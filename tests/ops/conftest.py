@@ -1,6 +1,7 @@
-"""Fixtures of the op tests: instruction sets."""
+"""Fixtures of the op tests: instruction sets, Triton's interpreter."""
 
 import pytest
+import torch
 
 from negkernel import _ext
 
@@ -23,3 +24,12 @@ def compiled():
     """Skip where the compiled module is missing."""
     if _ext.module() is None:
         pytest.skip("negkernel._C is not built")
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """Run the Triton kernels in Triton's interpreter, on CPU tensors."""
+    pytest.importorskip("triton")
+    if torch.cuda.is_available():
+        pytest.skip("the kernels are compiled in this process: tests/gpu runs them")
+    monkeypatch.setenv("NEGKERNEL_BACKEND", "triton")

@@ -4,9 +4,9 @@ import torch
 
 from negkernel.ops import dispatch
 from negkernel.ops.contract import check_floats, check_index, check_shape
-from negkernel.ops.norm import cpp, reference
+from negkernel.ops.norm import cpp, reference, triton
 
-BACKENDS = {"cpp": cpp, "reference": reference}
+BACKENDS = {"triton": triton, "cpp": cpp, "reference": reference}
 
 
 def norm(

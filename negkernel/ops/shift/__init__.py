@@ -4,9 +4,9 @@ import torch
 
 from negkernel.ops import dispatch
 from negkernel.ops.contract import check_floats, check_index, check_shape
-from negkernel.ops.shift import reference
+from negkernel.ops.shift import reference, triton
 
-BACKENDS = {"reference": reference}
+BACKENDS = {"triton": triton, "reference": reference}
 
 
 def shift(
