@@ -386,8 +386,9 @@ class Engine:
         site : {"paper", "up", "gate", "post", "pre"}
             Which tensor the neuron is.
         method : {"auto", "delta", "full"}
-            "delta": one prefill without a graph and a single-token VJP per label; "full": a
-            graph over the whole prompt and one backward per label, through the model's modules.
+            "delta": one prefill without a graph and a single-token VJP per label (over all tokens
+            in a masked model, labels together); "full": a graph over the whole prompt and one
+            backward per label, through the model's modules.
 
         Returns
         -------

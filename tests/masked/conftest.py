@@ -16,13 +16,13 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def prompts():
-    """Of six lengths: the mask first, last, alone and in between; two of one length; a duplicate.
+    """The mask first, last, alone and in between; prompts of one length; a duplicate.
 
-    4 is the mask token (see `masked_models`).
+    4 is the mask token (see `masked_models`), 1 RoBERTa's padding, which takes no position.
     """
     long = np.random.default_rng(7).integers(5, 101, 24).tolist()
     middle = [2, 5, 4, 7, 9]
-    return [middle, [4, 5, 6, 8, 10], [4], [2, 9, 8, 4], [*long, 4, 3], list(middle)]
+    return [middle, [4, 5, 6, 8, 10], [4], [2, 9, 1, 4, 1, 8], [*long, 4], list(middle)]
 
 
 @pytest.fixture(scope="session")
