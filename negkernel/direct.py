@@ -9,6 +9,7 @@ vocabulary serves all prompts, tile by tile, and never exists whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -21,8 +22,9 @@ from negkernel.ops.norm import norm as delta_norm
 from negkernel.trace import Trace, cap
 
 NORMS = ("frozen", "recomputed")
-VOCABULARY = 1024  # entries of a tile: small enough that a block of neurons stays in the caches
-NEURONS = 512
+# A tile of the product of columns and vocabulary: 64 MiB in float32.
+NEURONS = 4096
+VOCABULARY = 4096
 
 
 @torch.no_grad()
@@ -84,34 +86,53 @@ def _frozen(
     start = torch.log_softmax(z0 * decoder.logit_scale, dim=-1)
     p = start.exp()
     coefficient = hidden.to(scale.device) * scale  # [P, I]
-    (P, I), V = hidden.shape, start.shape[1]
+    I, V = hidden.shape[1], start.shape[1]
     total = torch.zeros_like(coefficient)
     head, targets = decoder.head.weight, targets.to(scale.device)
-    scratch = u.new_empty(NEURONS * VOCABULARY)
-    for first in range(0, V, 4 * VOCABULARY):
-        tile = slice(first, min(first + 4 * VOCABULARY, V))
-        product = precision.matmul(u, head[tile])  # [I, tile]
+    for first in range(0, V, VOCABULARY):
+        tile = slice(first, min(first + VOCABULARY, V))
         for low in range(0, I, NEURONS):
-            for left in range(0, product.shape[1], VOCABULARY):
-                part = product[low : low + NEURONS, left : left + VOCABULARY]
-                room = scratch[: part.numel()].view(part.shape)
-                chosen = slice(first + left, first + left + part.shape[1])
-                for own in range(P):
-                    factor = coefficient[own, low : low + NEURONS, None]
-                    torch.mul(part, factor, out=room).expm1_()
-                    total[own, low : low + NEURONS] += room @ p[own, chosen]
+            block = slice(low, low + NEURONS)
+            product = precision.matmul(u[block], head[tile])
+            total[:, block] += _mean_expm1(product, coefficient[:, block], p[:, tile])
     picked = precision.rounded(head[targets])  # [P, K, H]
     change = torch.einsum("pkh,ih->pki", picked, precision.rounded(u)) * coefficient[:, None]
     increase = change - torch.log1p(total)[:, None]
     # Where much mass moves, 1 + total has cancelled or overflowed: those few rows have a maximum
     # subtracted instead.
-    wild = ~(total.abs() <= 0.5)
-    for own in torch.nonzero(wild.any(1))[:, 0].tolist():
-        for rows in torch.nonzero(wild[own])[:, 0].split(NEURONS):
+    moved = ~(total.abs() <= 0.5)
+    for own in torch.nonzero(moved.any(1))[:, 0].tolist():
+        for rows in torch.nonzero(moved[own])[:, 0].split(NEURONS):
             dz = precision.matmul(u[rows], head) * coefficient[own, rows, None]
             normaliser = torch.logsumexp(start[own] + dz, dim=1)
             increase[own][:, rows] = dz[:, targets[own]].t() - normaliser
     return increase
+
+
+def _mean_expm1(product: Tensor, coefficient: Tensor, p: Tensor) -> Tensor:
+    """``sum_v p_v expm1(c x_v)`` for products x [n, v], coefficients c [P, n] and p [P, v]: [P, n].
+
+    ``sum_k c^k / k! sum_v p_v x_v^k``: the powers are taken once for all prompts. The series stops
+    at the rounding of its largest argument; rows that reach beyond 1 are done one by one.
+    """
+    eps = torch.finfo(product.dtype).eps
+    low, high = product.aminmax(dim=1)
+    reach = coefficient.abs() * torch.maximum(-low, high)
+    far = ~(reach <= 1)
+    reach = reach.masked_fill(far, 0).amax().item()
+    term = coefficient
+    total = term * (p @ product.t())
+    power, order = product.clone(), 2
+    while reach ** (order - 1) / math.factorial(order) > eps:
+        power *= product
+        term = term * coefficient / order
+        total += term * (p @ power.t())
+        order += 1
+    for own in torch.nonzero(far.any(1))[:, 0].tolist():
+        rows = torch.nonzero(far[own])[:, 0]
+        x = product[rows] * coefficient[own, rows, None]
+        total[own, rows] = x.expm1_() @ p[own]
+    return total
 
 
 def _by_row(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from negkernel.results import statistics
 from neurgrad import attribution
 from neurgrad.analysis.answered import random_neurons
 from neurgrad.analysis.figures import axes
@@ -67,9 +66,7 @@ def against_neg(
     rows = []
     for name, (values, seconds) in scores(engine, prompts, targets).items():
         own = values[at]
-        each = [
-            statistics.pearson(n, e) if np.any(n) else 0.0 for n, e in zip(neg, own, strict=True)
-        ]
+        each = [np.corrcoef(n, e)[0, 1] for n, e in zip(neg, own, strict=True) if n.any()]
         pooled = np.corrcoef(own.ravel(), neg.ravel())[0, 1]
         rows.append((name, pooled, np.mean(each), np.abs(own - neg).mean(), seconds))
     columns = ["estimator", "r_pooled", "r_per_prompt", "mae", "seconds"]

@@ -59,7 +59,7 @@ def remarks(frames: Mapping[str, pd.DataFrame]) -> list[str]:
         )
     if "table2" in frames:
         r = frames["table2"].set_index("estimator")["r_pooled"]
-        best = r.idxmax()
+        best = str(r.idxmax())
         found = "as in the paper" if best == "NeurGrad" else "unlike the paper"
         lines.append(f"{best} correlates best with NEG, {found}: r = {r[best]:.4f}.")
     return lines
