@@ -56,7 +56,7 @@ class Recipe:
 
 RECIPES: dict[Kind, Recipe] = {
     "causal": Recipe(steps=500, batch=64, learning_rate=3e-3, threads=2),
-    "masked": Recipe(steps=2600, batch=32, learning_rate=8e-4, threads=1),
+    "masked": Recipe(steps=3200, batch=32, learning_rate=8e-4, threads=1),
 }
 
 
