@@ -5,11 +5,13 @@ For Llama2-7B, 6,000 prompts and 4 labels the float scores take 34 GB and the co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from neurgrad.features.orders import (
     code_dtype,
     encode_orders,
@@ -17,7 +19,6 @@ from neurgrad.features.orders import (
     ordinal_scores,
     strict_ordinals,
 )
-from numpy.typing import ArrayLike, NDArray
 
 BLOCK_BYTES = 1 << 25  # scratch of one block: large beside numpy's overhead, small beside memory
 
@@ -205,6 +206,17 @@ class PackedScores:
         values = function(strict_ordinals(self.n_labels))[self.codes]
         values[self.ties.prompt, self.ties.neuron] = function(self.tie_ordinals())
         return np.moveaxis(values, 2, 1) if values.ndim == 3 else values
+
+
+def join(parts: Sequence[PackedScores]) -> PackedScores:
+    """Score orders of several lists of prompts, one after the other."""
+    first = np.cumsum([0, *(part.n_prompts for part in parts)])
+    ties = [
+        Ties((part.ties.prompt + start).astype(np.int32), part.ties.neuron, part.ties.equal)
+        for part, start in zip(parts, first, strict=False)
+    ]
+    codes = np.concatenate([part.codes for part in parts])
+    return PackedScores(codes, parts[0].n_labels, _concatenate(ties))
 
 
 def check_finite(scores: NDArray) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
-from neurgrad.features.packed import BLOCK_BYTES
-from neurgrad.probes.ranking import check_n_neurons, top_neurons
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from neurgrad.features.packed import BLOCK_BYTES
+from neurgrad.probes.ranking import check_n_neurons, top_neurons
 
 
 class ActProbe(ClassifierMixin, BaseEstimator):

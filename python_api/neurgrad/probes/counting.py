@@ -8,10 +8,11 @@ counted; the sparse ties, whose code stands for a strict order, are put right af
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
 from neurgrad.features.orders import strict_ordinals
 from neurgrad.features.packed import OrderStore, PackedScores, check_finite, row_blocks
 from neurgrad.probes.code_counts import sum_by_label, votes_by_size
-from numpy.typing import NDArray
 
 Block = NDArray | PackedScores
 

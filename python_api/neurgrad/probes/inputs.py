@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from neurgrad.features.packed import OrderStore
 from numpy.typing import ArrayLike, NDArray
+
+from neurgrad.features.packed import OrderStore
 
 
 def check_scores(X: ArrayLike | OrderStore) -> tuple[Any, tuple[int, int, int]]:

@@ -3,8 +3,9 @@
 from typing import Literal
 
 import numpy as np
-from neurgrad.probes.majority import MajorityProbe
 from numpy.typing import NDArray
+
+from neurgrad.probes.majority import MajorityProbe
 
 
 class MagnProbe(MajorityProbe):

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from neurgrad.features.packed import OrderStore
-from neurgrad.probes.counting import count_votes, score_blocks, sum_evidence
-from neurgrad.probes.inputs import check_labels, check_scores
-from neurgrad.probes.ranking import check_n_neurons, check_sizes, top_neurons
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
+
+from neurgrad.features.packed import OrderStore
+from neurgrad.probes.counting import count_votes, score_blocks, sum_evidence
+from neurgrad.probes.inputs import check_labels, check_scores
+from neurgrad.probes.ranking import check_n_neurons, check_sizes, top_neurons
 
 
 class MajorityProbe(ClassifierMixin, BaseEstimator, ABC):
@@ -22,6 +23,7 @@ class MajorityProbe(ClassifierMixin, BaseEstimator, ABC):
 
     n_neurons: int | None
     negatives: bool
+    scores_: NDArray[np.int64]
 
     @abstractmethod
     def _evidence(self, scores: NDArray, labels: NDArray[np.integer]) -> NDArray:
@@ -49,11 +51,34 @@ class MajorityProbe(ClassifierMixin, BaseEstimator, ABC):
         ValueError
             Wrong shapes, NaN, labels out of range, or more neurons asked for than exist.
         """
+        return self._add(X, y, afresh=True)
+
+    def partial_fit(self, X: ArrayLike | OrderStore, y: ArrayLike) -> Self:
+        """Add labelled prompts to those of earlier calls and choose the best neurons again.
+
+        Ranking scores are sums over prompts, so any number of calls, in any order, ends where one
+        `fit` on all prompts does.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+
+        Raises
+        ------
+        ValueError
+            As `fit`, or other labels or neurons than before.
+        """
+        return self._add(X, y, afresh=not hasattr(self, "scores_"))
+
+    def _add(self, X: ArrayLike | OrderStore, y: ArrayLike, *, afresh: bool) -> Self:
         store, (n_prompts, n_labels, n_available) = check_scores(X)
         self._check_parameters(packed=not isinstance(store, np.ndarray))
         labels = check_labels(y, n_prompts, n_labels)
         n_neurons = check_n_neurons(self.n_neurons, n_available)
-        scores = np.zeros(n_available, np.int64)
+        if not afresh:
+            self._check_shape([n_labels, n_available])
+        scores: NDArray = np.zeros(n_available, np.int64) if afresh else self.scores_.copy()
         for rows, block in score_blocks(store):
             scores += sum_evidence(block, labels[rows], self._evidence)
         self.scores_ = scores
@@ -117,17 +142,20 @@ class MajorityProbe(ClassifierMixin, BaseEstimator, ABC):
     ) -> NDArray:
         store, (_, *given) = check_scores(X)
         self._check_parameters(packed=not isinstance(store, np.ndarray))
+        self._check_shape(given)
+        blocks = [
+            count_votes(block, neurons, polarity, self._votes, sizes)
+            for _, block in score_blocks(store)
+        ]
+        return np.concatenate(blocks)
+
+    def _check_shape(self, given: list[int]) -> None:
         expected = [len(self.classes_), self.n_features_in_]
         if given != expected:
             raise ValueError(
                 f"X has {given[0]} labels and {given[1]} neurons; {type(self).__name__} "
                 f"was fitted on {expected[0]} labels and {expected[1]} neurons"
             )
-        blocks = [
-            count_votes(block, neurons, polarity, self._votes, sizes)
-            for _, block in score_blocks(store)
-        ]
-        return np.concatenate(blocks)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

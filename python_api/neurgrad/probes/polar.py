@@ -1,8 +1,9 @@
 """Polar-Probe: neurons whose gradient has one sign for the gold label and the other elsewhere."""
 
 import numpy as np
-from neurgrad.probes.majority import MajorityProbe
 from numpy.typing import NDArray
+
+from neurgrad.probes.majority import MajorityProbe
 
 
 class PolarProbe(MajorityProbe):

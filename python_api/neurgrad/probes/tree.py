@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-from neurgrad.features.packed import OrderStore
-from neurgrad.probes.counting import score_blocks
-from neurgrad.probes.inputs import check_scores
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from neurgrad.features.packed import OrderStore
+from neurgrad.probes.counting import score_blocks
+from neurgrad.probes.inputs import check_scores
 
 
 def tree_features(scores: ArrayLike | OrderStore) -> NDArray[np.int8]:

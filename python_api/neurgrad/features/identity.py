@@ -1,0 +1,53 @@
+"""Digests that tell one model, and one list of prompts, from another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from negkernel import Engine
+    from neurgrad.mceval8k import Prompt
+
+SAMPLED = 512  # values of each weight: enough to see a fine-tuning step, quick for 70B parameters
+
+
+def model_digest(model: Any) -> str:
+    """Digest of a model's weights: names, shapes and evenly spread samples of the values."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        flat = weight.detach().reshape(-1)
+        sample = flat[:: max(1, len(flat) // SAMPLED)].cpu().contiguous()
+        digest.update(f"{name} {list(weight.shape)} {weight.dtype}".encode())
+        digest.update(sample.view(torch.uint8).numpy().tobytes())  # bfloat16 has no numpy type
+    return digest.hexdigest()
+
+
+def prompts_digest(prompts: Sequence[Prompt]) -> str:
+    """Digest of the prompts' texts, labels and gold labels, in their order."""
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        content = [prompt.text, list(prompt.labels), prompt.gold]
+        digest.update(json.dumps(content, ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def identity(
+    engine: Engine, prompts: Sequence[Prompt], *, site: str, activations: bool
+) -> dict[str, Any]:
+    """Everything that a store of features depends on, as JSON can say it."""
+    return {
+        "model": model_digest(engine.model),
+        "model_name": engine.model.config.name_or_path or type(engine.model).__name__,
+        "prompts": prompts_digest(prompts),
+        "site": engine.site if site == "paper" else site,
+        "activations": activations,
+        "n_prompts": len(prompts),
+        "n_labels": len(prompts[0].labels),
+        "n_layers": engine.n_layers,
+        "n_neurons": engine.n_neurons,
+    }

@@ -1,0 +1,59 @@
+"""One batch of features as a safetensors file, whose codes are mapped rather than read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from neurgrad.features.batches import Features
+from neurgrad.features.packed import PackedScores, Ties
+
+
+def save_shard(path: Path, features: Features, gold: NDArray, *, activations: bool) -> None:
+    """Write a batch: codes [q, N], its ties, probabilities [q, K], gold [q], activations [q, N]."""
+    scores = features.scores
+    tensors = {
+        "codes": scores.codes,
+        "tie_prompt": scores.ties.prompt,
+        "tie_neuron": scores.ties.neuron,
+        "tie_equal": scores.ties.equal,
+        "probability": features.probability,
+        "gold": gold.astype(np.int64),
+    }
+    if activations:
+        tensors["activation"] = features.activation
+    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path)
+
+
+def read_tensor(path: Path, name: str) -> NDArray:
+    """Read one small tensor of a shard."""
+    with safe_open(path, framework="np") as file:
+        return np.asarray(file.get_tensor(name))
+
+
+def map_tensor(path: Path, name: str) -> NDArray:
+    """Map one tensor of a shard into memory: its pages are read when they are looked at.
+
+    The file begins with the length of a JSON header, 8 bytes, and the header, which gives each
+    tensor's dtype, shape and place behind it.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))[name]
+    dtype = {"U8": np.uint8, "U16": np.uint16, "F32": np.float32}[entry["dtype"]]
+    offset = 8 + length + entry["data_offsets"][0]
+    return np.memmap(path, dtype, "r", offset, tuple(entry["shape"]))
+
+
+def read_scores(path: Path, n_labels: int) -> PackedScores:
+    """Score orders of a shard, the codes mapped."""
+    prompt, neuron, equal = (read_tensor(path, f"tie_{part}") for part in _TIES)
+    return PackedScores(map_tensor(path, "codes"), n_labels, Ties(prompt, neuron, equal))
+
+
+_TIES = ("prompt", "neuron", "equal")

@@ -1,0 +1,173 @@
+"""Collection: the stored orders are those of the gradients, whatever happens on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from feature_models import asked, reader
+
+from neurgrad.features import (
+    FeatureStore,
+    LiveScores,
+    PackedScores,
+    batches,
+    collect_prompts,
+    stream,
+)
+from neurgrad.probes import MagnProbe, PolarProbe
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(batches, "MOST_PROMPTS", 4)
+
+
+def direct(engine, prompts):
+    found = engine.gradients([p.text for p in prompts], [list(p.labels) for p in prompts])
+    return found, found.neurgrad().reshape(len(prompts), len(prompts[0].labels), -1)
+
+
+@pytest.mark.parametrize("n_labels", [2, 5])
+def test_the_store_holds_the_orders_of_the_gradients(engine, tmp_path, n_labels):
+    prompts = asked(10, tuple("abcde"[:n_labels]))
+    store = collect_prompts(engine, prompts, tmp_path, activations=True)
+    found, _ = direct(engine, prompts)
+    # Batches of other sizes round differently, so the truth is computed in the same ones.
+    parts = [direct(engine, prompts[i : i + 4])[1] for i in (0, 4, 8)]
+    scores = np.concatenate(parts)
+    whole = store.load()
+    np.testing.assert_array_equal(whole.codes, PackedScores.encode(scores).codes)
+    np.testing.assert_array_equal(whole.signs(), np.sign(scores))
+    np.testing.assert_array_equal(whole.argmax(), scores.argmax(axis=1))
+    assert whole.codes.dtype == (np.uint8 if n_labels < 5 else np.uint16)
+    np.testing.assert_array_equal(store.gold, [prompt.gold for prompt in prompts])
+    np.testing.assert_allclose(store.probability, found.prob, rtol=1e-4)
+    np.testing.assert_allclose(
+        store.activation(), found.activation.reshape(10, -1), rtol=1e-3, atol=1e-5
+    )
+    assert store.shape == (10, n_labels, 48)
+    assert [rows for rows, _ in store.blocks()] == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    store.verify()
+
+
+def test_an_interrupted_collection_is_completed_with_the_same_bits(engine, tmp_path):
+    prompts = asked(10)
+    whole = collect_prompts(engine, prompts, tmp_path / "whole")
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect_prompts(engine, prompts, tmp_path / "cut", report=stop)
+    with pytest.raises(ValueError, match="4 of 10 prompts"):
+        FeatureStore(tmp_path / "cut")
+    (tmp_path / "cut" / ".prompts-4-8.0.partial.safetensors").write_bytes(b"half")
+    collect_prompts(engine, prompts, tmp_path / "cut")
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "cut" / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from feature_models import asked, reader
+from neurgrad.features import batches, collect_prompts, collection
+batches.MOST_PROMPTS = 4
+write, written = collection.save_shard, []
+def save(path, features, *rest, **options):
+    write(path, features, *rest, **options)
+    written.append(path)
+    if len(written) == 2:  # written, and neither in place nor in the manifest
+        os.kill(os.getpid(), signal.SIGKILL)
+collection.save_shard = save
+collect_prompts(reader(), asked(10), sys.argv[2])
+"""
+
+
+def test_a_killed_collection_goes_on(engine, tmp_path):
+    folder = tmp_path / "killed"
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(folder)], check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert list(json.loads((folder / "manifest.json").read_text())["shards"]) == [
+        "prompts-0-4.safetensors"
+    ]
+    kept = os.stat(folder / "prompts-0-4.safetensors").st_mtime_ns
+    store = collect_prompts(engine, asked(10), folder)
+    assert os.stat(folder / "prompts-0-4.safetensors").st_mtime_ns == kept
+    assert not list(folder.glob(".*partial*"))
+    again = collect_prompts(engine, asked(10), tmp_path / "whole")
+    np.testing.assert_array_equal(store.load().codes, again.load().codes)
+
+
+def test_an_altered_batch_is_found_and_computed_again(engine, tmp_path, caplog):
+    store = collect_prompts(engine, asked(6), tmp_path)
+    path = tmp_path / "prompts-0-4.safetensors"
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(ValueError, match="altered"):
+        store.verify()
+    collect_prompts(engine, asked(6), tmp_path)
+    assert "computed again" in caplog.text
+    assert path.read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"engine": lambda: reader(seed=1)}, "model "),
+        ({"prompts": lambda: asked(7)}, "prompts "),
+        ({"activations": lambda: True}, "activations False"),
+        ({"site": lambda: "gate"}, "site 'up'"),
+    ],
+)
+def test_another_models_or_requests_store_is_refused(engine, tmp_path, change, said):
+    collect_prompts(engine, asked(6), tmp_path)
+    given = {"engine": engine, "prompts": asked(6)} | {
+        name: make() for name, make in change.items()
+    }
+    with pytest.raises(ValueError, match=f"holds features with {said}"):
+        collect_prompts(given.pop("engine"), given.pop("prompts"), tmp_path, **given)
+
+
+def test_bad_input(engine, tmp_path):
+    with pytest.raises(ValueError, match="no prompts"):
+        collect_prompts(engine, [], tmp_path)
+    with pytest.raises(ValueError, match=r"'no' is not one token.*\('A', 'B'\)\) are single"):
+        collect_prompts(engine, asked(2, ("no", "yes")), tmp_path / "labels")
+    with pytest.raises(ValueError, match="holds no features"):
+        FeatureStore(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="activations=True"):
+        collect_prompts(engine, asked(2), tmp_path / "plain").activation()
+
+
+@pytest.mark.parametrize("kind", [PolarProbe, MagnProbe])
+def test_light_mode_learns_what_a_store_teaches(engine, tmp_path, kind):
+    prompts = asked(12)
+    store = collect_prompts(engine, prompts, tmp_path)
+    live = LiveScores(engine, prompts)
+    from_store, lightly, by_part = (kind(n_neurons=8) for _ in range(3))
+    from_store.fit(store, store.gold)
+    lightly.fit(live, live.gold)
+    for rows, block in live.blocks():
+        by_part.partial_fit(block, live.gold[rows])
+    for probe in (lightly, by_part):
+        np.testing.assert_array_equal(probe.scores_, from_store.scores_)
+        np.testing.assert_array_equal(probe.neurons_, from_store.neurons_)
+    np.testing.assert_array_equal(lightly.predict(live), from_store.predict(store))
+    expected = from_store.accuracy_by_size(store, store.gold)
+    assert lightly.accuracy_by_size(live, live.gold) == expected
+
+
+def test_the_stream_starts_where_it_is_told(engine):
+    prompts = asked(10)
+    rows = [features.rows for features in stream(engine, prompts, first=4)]
+    assert rows == [slice(4, 8), slice(8, 10)]
