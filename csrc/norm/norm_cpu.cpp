@@ -7,6 +7,50 @@
 namespace negkernel::NEGKERNEL_ISA {
 namespace {
 
+// Blocks keep the error of a long float32 sum small where the compiler does not vectorise, and with
+// it does not split the sum over lanes.
+constexpr std::int64_t kBlock = 256;
+
+inline std::int64_t block_end(std::int64_t start, std::int64_t n) {
+  return start + kBlock < n ? start + kBlock : n;
+}
+
+inline float mean(const float* __restrict x, std::int64_t n) {
+  float total = 0.0f;
+  for (std::int64_t start = 0; start < n; start += kBlock) {
+    const std::int64_t end = block_end(start, n);
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = start; i < end; ++i) sum += x[i];
+    total += sum;
+  }
+  return total / n;
+}
+
+struct Moments {
+  float square;  // mean of (x + d)^2
+  float change;  // mean of (x + d)^2 - x^2 = d (2x + d)
+};
+
+// The shifted square is taken afresh: adding the change to the base's would cancel for d near -x.
+inline Moments moments(const float* __restrict x, const float* __restrict d, float centre,
+                       std::int64_t n) {
+  float square = 0.0f, change = 0.0f;
+  for (std::int64_t start = 0; start < n; start += kBlock) {
+    const std::int64_t end = block_end(start, n);
+    float block_square = 0.0f, block_change = 0.0f;
+#pragma omp simd reduction(+ : block_square, block_change)
+    for (std::int64_t i = start; i < end; ++i) {
+      const float centred = d[i] - centre, shifted = x[i] + centred;
+      block_square += shifted * shifted;
+      block_change += centred * (x[i] + shifted);
+    }
+    square += block_square;
+    change += block_change;
+  }
+  return {square / n, change / n};
+}
+
 // 1 / sqrt(mean square + eps) of each base vector, and for LayerNorm the vectors centred.
 struct NormBase {
   Buffer s0, centred;
@@ -18,20 +62,15 @@ void prepare(const NormArgs& a, NormBase& base) {
 #pragma omp parallel for num_threads(a.num_threads) schedule(static)
   for (std::int64_t vector = 0; vector < a.P * a.heads; ++vector) {
     const float* x = a.x + vector * a.H;
-    float square = 0.0f;
     if (a.layer) {
-      float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t i = 0; i < a.H; ++i) sum += x[i];
-      const float mean = sum / a.H;
+      const float centre = mean(x, a.H);
       float* centred = base.centred.data() + vector * a.H;
 #pragma omp simd
-      for (std::int64_t i = 0; i < a.H; ++i) centred[i] = x[i] - mean;
+      for (std::int64_t i = 0; i < a.H; ++i) centred[i] = x[i] - centre;
       x = centred;
     }
-#pragma omp simd reduction(+ : square)
-    for (std::int64_t i = 0; i < a.H; ++i) square += x[i] * x[i];
-    base.s0.data()[vector] = 1.0f / std::sqrt(square / a.H + a.eps);
+    const float square = 0.25f * moments(x, x, 0.0f, a.H).square;  // (x + x)^2 = 4 x^2
+    base.s0.data()[vector] = 1.0f / std::sqrt(square + a.eps);
   }
 }
 
@@ -41,32 +80,22 @@ inline float add_branch(const NormArgs& a, float* __restrict d, const float* __r
 #pragma omp simd
     for (std::int64_t i = 0; i < a.H; ++i) d[i] += branch[i];
   }
-  if (!a.layer) return 0.0f;
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < a.H; ++i) sum += d[i];
-  return sum / a.H;
+  return a.layer ? mean(d, a.H) : 0.0f;
 }
 
 // dn = (d s1 + x (s1 - s0)) weight, s1 - s0 = -dm s0^2 s1^2 / (s0 + s1), dm = mean(2 x d + d^2).
 inline void norm_vector(const NormArgs& a, const float* __restrict x, const float* __restrict d,
-                        float mean, float s0, float* __restrict dn) {
-  float difference = 0.0f, square = 0.0f;
-#pragma omp simd reduction(+ : difference, square)
-  for (std::int64_t i = 0; i < a.H; ++i) {
-    const float centred = d[i] - mean, shifted = x[i] + centred;
-    difference += centred * (x[i] + shifted);
-    square += shifted * shifted;  // taken afresh: m0 + dm cancels where d is close to -x
-  }
-  const float s1 = 1.0f / std::sqrt(square / a.H + a.eps);
-  const float ds = -(difference / a.H) * (s0 * s0) * (s1 * s1) / (s0 + s1);
+                        float centre, float s0, float* __restrict dn) {
+  const Moments m = moments(x, d, centre, a.H);
+  const float s1 = 1.0f / std::sqrt(m.square + a.eps);
+  const float ds = -m.change * (s0 * s0) * (s1 * s1) / (s0 + s1);
   if (a.weight) {
     const float* __restrict weight = a.weight;
 #pragma omp simd
-    for (std::int64_t i = 0; i < a.H; ++i) dn[i] = ((d[i] - mean) * s1 + x[i] * ds) * weight[i];
+    for (std::int64_t i = 0; i < a.H; ++i) dn[i] = ((d[i] - centre) * s1 + x[i] * ds) * weight[i];
   } else {
 #pragma omp simd
-    for (std::int64_t i = 0; i < a.H; ++i) dn[i] = (d[i] - mean) * s1 + x[i] * ds;
+    for (std::int64_t i = 0; i < a.H; ++i) dn[i] = (d[i] - centre) * s1 + x[i] * ds;
   }
 }
 
@@ -81,8 +110,8 @@ void norm(const NormArgs& a) {
     for (std::int64_t head = 0; head < a.heads; ++head) {
       const std::int64_t from = a.row_prompt[row] * a.heads + head;
       const std::int64_t to = (row * a.heads + head) * a.H;
-      const float mean = add_branch(a, a.d + to, a.branch ? a.branch + to : nullptr);
-      norm_vector(a, x + from * a.H, a.d + to, mean, base.s0.data()[from], a.dn + to);
+      const float centre = add_branch(a, a.d + to, a.branch ? a.branch + to : nullptr);
+      norm_vector(a, x + from * a.H, a.d + to, centre, base.s0.data()[from], a.dn + to);
     }
   }
 }

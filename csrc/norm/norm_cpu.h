@@ -7,7 +7,7 @@
 
 namespace negkernel {
 
-// All tensors are contiguous float32 on the CPU, sums are float32 over vector lanes. A norm per
+// All tensors are contiguous float32 on the CPU, sums are float32 in blocks. A norm per
 // attention head has `heads` vectors of length H in a row; otherwise heads is 1. Every row is
 // computed alone, so that results do not depend on the number of threads.
 struct NormArgs {
