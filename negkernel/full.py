@@ -87,7 +87,7 @@ def read_neurons(seen: dict[int, Tensor], neurons: Tensor, like: Tensor) -> Tens
 
 
 def probed_logprob(model: Any, ids: Tensor, position: int) -> Tensor:
-    """Log-probs [B, V] after token ``position`` of ``ids`` [B, S], in a masked model of it."""
+    """Log-probs [B, V] read at ``position`` of ``ids`` [B, S]: of the next or the masked token."""
     if position == ids.shape[1] - 1:
         return last_logprob(model, ids)
     logits = model(input_ids=ids.to(model.get_input_embeddings().weight.device)).logits
