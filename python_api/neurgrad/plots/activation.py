@@ -31,8 +31,8 @@ def activation_against_neg(result: Sweep | Gradients, *, ax: Axes | None = None)
     constant = np.ptp(found.value) == 0 or np.ptp(found.activation) == 0
     r = 0.0 if constant else float(np.corrcoef(found.activation, found.value)[0, 1])
     every = -(-len(found.value) // MOST_POINTS)
+    ax = axes_or_new(ax)
     with column():
-        ax = axes_or_new(ax)
         for sign, colour, marker, name in (
             (1, PALETTE[0], MARKERS[0], "positive"),
             (-1, PALETTE[1], MARKERS[2], "negative"),

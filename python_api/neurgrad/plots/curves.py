@@ -47,8 +47,8 @@ def sweep_curves(
         neurons = [int(index) for index in strongest[: min(neurons, len(PALETTE))]]
     order = np.argsort(sweep.shifts)
     x = sweep.shifts[order]
+    ax = axes_or_new(ax)
     with column():
-        ax = axes_or_new(ax)
         for index, colour, marker in zip(neurons, PALETTE, MARKERS, strict=False):
             layer, neuron = names[index]
             ax.plot(

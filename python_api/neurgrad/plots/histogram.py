@@ -30,8 +30,8 @@ def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None 
     reach = float(np.percentile(np.abs(found.value), 99)) or 1.0
     edges = np.linspace(-reach, reach, bins + 1)
     clipped = np.clip(found.value, edges[0], edges[-1])
+    ax = axes_or_new(ax)
     with column():
-        ax = axes_or_new(ax)
         for sign, colour, hatch, name in (
             (1, PALETTE[0], "", "positive"),
             (-1, PALETTE[1], "////", "negative"),
@@ -47,7 +47,8 @@ def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None 
                 label=f"{name}: {chosen.mean():.1%}",
             )
         ax.axvline(0, color="0.3", linewidth=0.6)
-        ax.set_yscale("log")
+        if found.value.any():
+            ax.set_yscale("log")
         ax.set_xlabel(found.label)
         ax.set_ylabel("neurons (all prompts)")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from negkernel import Gradients, Sweep
-from neurgrad.plots.style import PALETTE, WIDTH, column
+from neurgrad.plots.style import PALETTE, column, new_axes
 from neurgrad.plots.values import slopes
 
 
@@ -36,8 +36,8 @@ def layer_profile(
     mean = np.array([group.mean() for group in groups])
     variance = np.array([group.var() for group in groups])
     error = np.sqrt(variance / [len(group) for group in groups])
+    upper, lower = new_axes(2, 3.2) if axes is None else axes
     with column():
-        upper, lower = _two_axes() if axes is None else axes
         upper.fill_between(layers, mean - error, mean + error, color=PALETTE[0], alpha=0.25, lw=0)
         upper.plot(layers, mean, color=PALETTE[0], marker="o")
         upper.axhline(0, color="0.7", linewidth=0.5, zorder=0)
@@ -49,12 +49,3 @@ def layer_profile(
         lower.set_xlabel("layer")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     return upper, lower
-
-
-def _two_axes() -> Sequence[Axes]:
-    import matplotlib.pyplot as plt
-
-    axes: Sequence[Axes] = plt.subplots(2, sharex=True, figsize=(WIDTH, 3.2), layout="constrained")[
-        1
-    ]
-    return axes

@@ -37,17 +37,31 @@ _RC: dict[str, Any] = {
 @contextmanager
 def column() -> Iterator[None]:
     """Draw with sizes that are legible in a paper's column inside the ``with`` block."""
-    with mpl.rc_context(_RC):  # type: ignore[arg-type]  # its keys are an enumeration there
+    # Not rc_context: it would also undo what a backend sets when the first figure loads it, such
+    # as a notebook's interactive mode.
+    settings: dict[str, Any] = mpl.rcParams  # type: ignore[assignment]  # keys: an enumeration
+    before = {key: settings[key] for key in _RC}
+    settings.update(_RC)
+    try:
         yield
+    finally:
+        settings.update(before)
 
 
 def axes_or_new(ax: Axes | None, height: float = 2.4) -> Axes:
     """Return `ax`, or the axes of a new pyplot figure that is a column wide."""
-    if ax is not None:
-        return ax
+    return new_axes(1, height)[0] if ax is None else ax
+
+
+def new_axes(rows: int, height: float) -> list[Axes]:
+    """Return the axes, one below the other, of a new pyplot figure that is a column wide."""
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=(WIDTH, height), layout="constrained")[1]
+    with column():
+        _, axes = plt.subplots(
+            rows, sharex=True, squeeze=False, figsize=(WIDTH, height), layout="constrained"
+        )
+    return list(axes[:, 0])
 
 
 def shorten(text: str, length: int = 36) -> str:
