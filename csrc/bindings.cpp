@@ -11,6 +11,7 @@
 #include "logprob/logprob_cpu.h"
 #include "mlp/mlp_cpu.h"
 #include "norm/norm_cpu.h"
+#include "skinny/skinny_cpu.h"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -69,6 +70,7 @@ struct Kernels {
   void (*logprob)(const LogprobArgs&);
   void (*mlp)(const MlpArgs&);
   void (*norm)(const NormArgs&);
+  void (*skinny)(const SkinnyArgs&);
 };
 
 void register_kernels(py::module_& parent, const Kernels& kernels) {
@@ -176,6 +178,17 @@ void register_kernels(py::module_& parent, const Kernels& kernels) {
       "x"_a, "d"_a, "branch"_a, "weight"_a, "row_prompt"_a, "dn"_a, py::kw_only(), "P"_a, "R"_a,
       "heads"_a, "H"_a, "eps"_a, "layer"_a, "num_threads"_a,
       "Add branch to d in place and write dn [R, heads, H]; branch and weight may be 0.");
+  m.def(
+      "skinny",
+      [run = kernels.skinny](Address y, Address weight, Address out, std::int64_t M, std::int64_t K,
+                             std::int64_t N, int num_threads) {
+        const SkinnyArgs args{at<const float>(y), at<const float>(weight), at<float>(out), M, K, N,
+                              num_threads};
+        py::gil_scoped_release release;
+        run(args);
+      },
+      "y"_a, "weight"_a, "out"_a, py::kw_only(), "M"_a, "K"_a, "N"_a, "num_threads"_a,
+      "Write out [M, N] = y [M, K] weight [K, N].");
 }
 
 }  // namespace
@@ -188,14 +201,16 @@ PYBIND11_MODULE(_C, m) {
     register_kernels(m, kernels);
     isas.append(kernels.isa);
   };
-  offer({"portable", portable::attention, portable::logprob, portable::mlp, portable::norm});
+  offer({"portable", portable::attention, portable::logprob, portable::mlp, portable::norm,
+         portable::skinny});
 #ifdef NEGKERNEL_X86
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    offer({"avx2", avx2::attention, avx2::logprob, avx2::mlp, avx2::norm});
+    offer({"avx2", avx2::attention, avx2::logprob, avx2::mlp, avx2::norm, avx2::skinny});
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-    offer({"avx512", avx512::attention, avx512::logprob, avx512::mlp, avx512::norm});
+    offer(
+        {"avx512", avx512::attention, avx512::logprob, avx512::mlp, avx512::norm, avx512::skinny});
   }
 #endif
   m.attr("isas") = py::tuple(isas);

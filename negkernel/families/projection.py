@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from negkernel.families.weights import dense_shape, dense_weight
+from negkernel.ops.skinny import skinny
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ class Precision:
         """
         if x.is_cuda and self.operand != self.state:
             return torch.mm(x.to(self.operand), weight.to(self.operand).t(), out_dtype=self.state)
-        return F.linear(self.rounded(x), self.rounded(weight))
+        x, weight = self.rounded(x), self.rounded(weight)
+        if weight.t().is_contiguous() and not weight.is_contiguous():  # W^T y
+            return skinny(x.contiguous(), weight.t())
+        return F.linear(x, weight)
 
 
 @dataclass(frozen=True)

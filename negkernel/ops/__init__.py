@@ -1,4 +1,7 @@
-"""The five fused ops of the delta forward; each has a contract, a reference and its backends."""
+"""The five fused ops of the delta forward, and the product that gradients wait for.
+
+Each has a contract, a reference and its backends.
+"""
 
 from types import ModuleType
 
@@ -12,8 +15,10 @@ from negkernel.ops.norm import BACKENDS as NORM
 from negkernel.ops.norm import norm
 from negkernel.ops.shift import BACKENDS as SHIFT
 from negkernel.ops.shift import shift
+from negkernel.ops.skinny import BACKENDS as SKINNY
+from negkernel.ops.skinny import skinny
 
-__all__ = ["BACKENDS", "attention", "decisions", "logprob", "mlp", "norm", "shift"]
+__all__ = ["BACKENDS", "attention", "decisions", "logprob", "mlp", "norm", "shift", "skinny"]
 
 BACKENDS: dict[str, dict[str, ModuleType]] = {
     "shift": SHIFT,
@@ -21,6 +26,7 @@ BACKENDS: dict[str, dict[str, ModuleType]] = {
     "attention": ATTENTION,
     "mlp": MLP,
     "logprob": LOGPROB,
+    "skinny": SKINNY,
 }
 
 
