@@ -112,7 +112,7 @@ def test_the_sdist_can_build_the_compiled_module(source, tmp_path):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"CMakeLists.txt", "setup.py", "csrc/bindings.cpp", "csrc/mlp/mlp_cpu.cpp"} <= names
-    listed = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.*")}
+    listed = {str(path.relative_to(source)) for path in (source / "csrc").rglob("*.*")}
     assert listed <= names
 
 
