@@ -138,3 +138,17 @@ def test_chat_writes_one_bos(tmp_path: Path, negkernel):
     found = Gradients.load(output)
     assert found.prompts == [tokenizer.bos_token + "The capital of France is"]
     assert found.prompt_tokens[0].count(tokenizer.bos_token_id) == 1
+
+
+def test_artefacts_of_the_paper_are_reproduced_and_kept(tmp_path: Path, negkernel):
+    folder = tmp_path / "study"
+    asked = ("reproduce", "fig3", "--model", "demo", "--limit", "3", "--output", folder)
+    assert negkernel(*asked)[0] == 0
+    assert {"fig3.csv", "fig3.png", "index.html"} <= {path.name for path in folder.iterdir()}
+    before = (folder / "fig3.csv").stat().st_mtime_ns
+    assert negkernel(*asked)[0] == 0
+    assert (folder / "fig3.csv").stat().st_mtime_ns == before
+    status, _, err = negkernel("reproduce", "fig99", "--model", "demo", "--output", tmp_path / "x")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "fig99" in err
+    assert not (tmp_path / "x").exists()

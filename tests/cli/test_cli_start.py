@@ -19,7 +19,9 @@ LIGHT = (
 )
 
 
-@pytest.mark.parametrize("command", [(), ("sweep",), ("grad",), ("info",), ("demo",)])
+@pytest.mark.parametrize(
+    "command", [(), ("sweep",), ("grad",), ("info",), ("demo",), ("reproduce",)]
+)
 def test_help_starts_quickly(command: tuple[str, ...]):
     best = float("inf")
     for _ in range(3):

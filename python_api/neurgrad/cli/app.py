@@ -10,6 +10,7 @@ import typer
 from neurgrad.cli.demo import demo
 from neurgrad.cli.grad import grad
 from neurgrad.cli.info import info
+from neurgrad.cli.reproduce import EPILOG, reproduce
 from neurgrad.cli.sweep import sweep
 
 EXAMPLE = (
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command(epilog=EXAMPLE.format("sweep"))(sweep)
 app.command(epilog=EXAMPLE.format("grad"))(grad)
+app.command(epilog=EPILOG)(reproduce)
 app.command()(info)
 
 
