@@ -44,7 +44,12 @@ class Delta:
         for first, last in self.groups(work.tokens):
             base = trace(self.decoder, work.tokens[first:last], self.precision)
             change = self.changes(
-                base, work.rows(first, last), work.targets[first:last], work.site, work.axis
+                base,
+                work.rows(first, last),
+                work.targets[first:last],
+                work.site,
+                work.axis,
+                readings=work.readings,
             )
             watched = work.watched[first:last].to(base.logprob.device)
             yield Part(
@@ -55,16 +60,35 @@ class Delta:
                 activation=read_neurons(self.decoder, base, work.neurons[first:last], work.site),
             )
 
-    def changes(self, base: Trace, rows: Rows, targets: Tensor, site: str, axis: str) -> Tensor:
+    def changes(
+        self,
+        base: Trace,
+        rows: Rows,
+        targets: Tensor,
+        site: str,
+        axis: str,
+        *,
+        readings: bool = False,
+    ) -> Tensor:
         """Changes of log p [R, K] of any number of rows on traced prompts, on the CPU.
 
-        ``rows.prompt`` and ``targets`` [P, K] count the prompts of ``base``.
+        ``rows.prompt`` and ``targets`` [P, K] count the prompts of ``base``; with ``readings``
+        there are more columns, see :mod:`negkernel.readings`.
         """
-        change = torch.empty(len(rows), targets.shape[1], dtype=self.precision.state)
+        K = targets.shape[1]
+        width = 2 * K + 2 if readings else K
+        change = torch.empty(len(rows), width, dtype=self.precision.state)
         longest = max(len(path) for path in base.packing.paths)
         for index, batch in rows.chunks(self.batch_rows(longest)):
             change[index] = propagate(
-                self.decoder, base, batch, targets, site=site, axis=axis, precision=self.precision
+                self.decoder,
+                base,
+                batch,
+                targets,
+                site=site,
+                axis=axis,
+                precision=self.precision,
+                readings=readings,
             ).cpu()
         return change
 

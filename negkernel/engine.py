@@ -30,6 +30,7 @@ from negkernel.neurons import (
 )
 from negkernel.plan import Plan, plan
 from negkernel.prompts import Prompts, Request, Targets, encode_request
+from negkernel.readings import check_metrics
 from negkernel.results import Gradients, Interventions, NegMap, Sweep
 from negkernel.rows import Rows, sweep_rows
 from negkernel.sites import check_axis, resolve_site
@@ -134,6 +135,7 @@ class Engine:
         site: str = "paper",
         resolution: str = "grid",
         tol: float = 1e-3,
+        metrics: Sequence[str] = ("logprob",),
         method: str = "auto",
         target_prefix: str = "auto",
         target_encoding: str = "joint",
@@ -162,6 +164,10 @@ class Engine:
             refined where its estimated error asks for it (:mod:`negkernel.spectral`).
         tol : float
             Of "spectral": relative error of a curve and of its NEG.
+        metrics : list of {"logprob", "logit_diff", "kl", "rank"}
+            What to read beside log p: the change of the logit difference of two targets, the KL
+            divergence from the base distribution, the target's rank (and whether the likeliest
+            token is another one). The last two take a grid.
         method : {"auto", "delta", "suffix", "full"}
             "full" runs a whole forward per row, "suffix" last tokens on the prefix KV, "delta"
             the difference form. "auto" takes the best that serves the model and logs which.
@@ -185,6 +191,7 @@ class Engine:
             raise ValueError(f"resolution {resolution!r} is unknown; expected 'grid' or 'spectral'")
         check_tol(tol)
         request = self._encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        metrics = check_metrics(metrics, request.K, resolution)
         pairs = check_neurons(neurons, len(request), self.n_layers, self.n_neurons)
         amounts = check_shifts(shifts, self._precision().state)
         site = resolve_site(site, self._gated)
@@ -198,6 +205,7 @@ class Engine:
         def rows(first: int, last: int) -> Rows:
             return sweep_rows(per_prompt[first:last], grid)
 
+        more: dict[str, Any] = {}
         if resolution == "spectral":
             found = self._grounds(runner, request, site, axis, mask_index)
             eps = spectral.row_eps(self._precision())
@@ -208,11 +216,21 @@ class Engine:
             error, n_rows = measured.error, measured.rows
         else:
             n_rows = P * N * J
+            readings = bool({"kl", "rank"} & set(metrics))
             base, change, activation = self._run(
-                runner, request, rows, n_rows, per_prompt, site, axis
+                runner, request, rows, n_rows, per_prompt, site, axis, readings
             )
-            curves = change.reshape(P, N, J, request.K).transpose(0, 3, 1, 2)
+            columns = change.reshape(P, N, J, -1).transpose(0, 3, 1, 2)
+            curves = columns[:, : request.K]
+            if "kl" in metrics:
+                more["kl"] = np.ascontiguousarray(columns[:, request.K])
+            if "rank" in metrics:
+                rank = columns[:, request.K + 1 : -1].astype(np.int64)
+                more["rank"] = np.ascontiguousarray(request.squeeze(rank))
+                more["top_changed"] = columns[:, -1] > 0
             error = np.zeros((P, request.K, N), dtype=curves.dtype)
+        if "logit_diff" in metrics:
+            more["logit_diff"] = curves[:, 0] - curves[:, 1]
         return Sweep(
             **request.fields(),
             **self._fields(),
@@ -227,6 +245,7 @@ class Engine:
             activation=activation,
             error=request.squeeze(error),
             rows=n_rows,
+            **more,
         )
 
     def neg_map(
@@ -691,8 +710,16 @@ class Engine:
         neurons: torch.Tensor,
         site: str,
         axis: str,
+        readings: bool = False,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Base log-probs [P, K], changes [rows, K] and activations [P, N] of all prompts."""
+        """Base log-probs [P, K], changes [rows, K] and activations [P, N] of all prompts.
+
+        With ``readings`` the changes have the columns of :mod:`negkernel.readings`.
+        """
+        if readings and isinstance(runner, MaskedDelta):
+            raise NotImplementedError(
+                "KL and rank of a masked model are not read by method='delta'; pass method='full'"
+            )
         targets = torch.from_numpy(request.target_ids)
         spelling = torch.from_numpy(request.spelling_ids)
         watched = torch.cat([targets, torch.where(spelling < 0, targets, spelling)], dim=1)
@@ -705,10 +732,11 @@ class Engine:
             neurons=neurons,
             site=site,
             axis=axis,
+            readings=readings,
         )
         dtype = _numpy(self._precision().state)
         base = np.empty((len(request), 2 * request.K), dtype)
-        change = np.empty((n_rows, request.K), dtype)
+        change = np.empty((n_rows, 2 * request.K + 2 if readings else request.K), dtype)
         activation = np.empty((len(request), neurons.shape[1]), dtype)
         done = 0
         for part in runner.run(work):

@@ -17,6 +17,7 @@ from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
 from negkernel.methods import Part, Work
+from negkernel.readings import from_logprobs
 
 ROWS = 50  # rows of one forward: enough to fill two cores, small enough for a laptop
 
@@ -67,7 +68,10 @@ class Full:
                     with hooks.edited(sites, hooks.shifts(batch, position, work.axis)):
                         logprob = probed_logprob(self.model, ids, probed)
                     target = work.targets[p].to(base.device)
-                    changes.append((logprob[:, target] - base[target]).cpu())
+                    if work.readings:
+                        changes.append(from_logprobs(logprob, base, target).cpu())
+                    else:
+                        changes.append((logprob[:, target] - base[target]).cpu())
                 yield Part(
                     first=p,
                     last=p + 1,

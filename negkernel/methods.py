@@ -32,6 +32,8 @@ class Work:
         (layer, index) of neurons whose base activation is wanted; N may be 0.
     site, axis : str
         A resolved site and an axis.
+    readings : bool
+        Read off everything that :mod:`negkernel.readings` lists, not log p alone.
     """
 
     tokens: Sequence[Sequence[int]]
@@ -42,6 +44,7 @@ class Work:
     neurons: Tensor
     site: str
     axis: str
+    readings: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Part:
     Attributes
     ----------
     base_logprob : Tensor [p, W]
-    logprob_shift : Tensor [r, K]
+    logprob_shift : Tensor [r, K], or [r, 2 K + 2] with readings
         One line per row, in the order of ``Work.rows(first, last)``.
     activation : Tensor [p, N]
     """

@@ -17,6 +17,7 @@ from torch import Tensor
 from negkernel.delta_layer import Entries, Stream, attention_step, enter, mlp_step, norm_step
 from negkernel.families.parts import Decoder, Precision
 from negkernel.ops.logprob import logprob
+from negkernel.readings import from_differences
 from negkernel.rows import Rows
 from negkernel.trace import LayerTrace, Trace
 
@@ -31,6 +32,7 @@ def propagate(
     site: str,
     axis: str,
     precision: Precision,
+    readings: bool = False,
 ) -> Tensor:
     """Differences of log p(target) for one batch of rows.
 
@@ -42,10 +44,12 @@ def propagate(
         Target token ids of the traced prompts.
     site, axis : str
         A resolved site and an axis, see :mod:`negkernel.sites`.
+    readings : bool
+        Read off everything that :mod:`negkernel.readings` lists.
 
     Returns
     -------
-    Tensor [r, K]
+    Tensor [r, K], or [r, 2 K + 2] with readings
         ``log p(t | shifted) - log p(t)``, natural logarithm, in the state dtype.
     """
     span = slice(int(rows.prompt.min()), int(rows.prompt.max()) + 1)
@@ -71,7 +75,7 @@ def propagate(
             entered = Stream(row, prompt, d)
             stream = entered if stream is None else stream.join(entered)
     assert stream is not None  # a row has at least one entry
-    return _read_out(decoder, trace, stream, span, targets[span], precision)
+    return _read_out(decoder, trace, stream, span, targets[span], precision, readings)
 
 
 def _read_out(
@@ -81,8 +85,9 @@ def _read_out(
     span: slice,
     targets: Tensor,
     precision: Precision,
+    readings: bool,
 ) -> Tensor:
-    """Final norm and LM head of all rows, back in the batch's order: [r, K]."""
+    """Final norm and LM head of all rows, back in the batch's order."""
     device = trace.x_final.device
     stream.to(device)
     dn = norm_step(decoder.final_norm, trace.x_final[span], stream, precision)
@@ -93,16 +98,17 @@ def _read_out(
     def tile(start: int, stop: int) -> Tensor:
         return precision.rounded(head[start:stop])
 
-    change = logprob(
-        precision.rounded(dn),
-        tile,
-        trace.logprob[span],
-        targets.to(device),
-        stream.prompt,
-        scale=decoder.logit_scale,
-        softcap=decoder.softcap,
-        base_logits=None if decoder.softcap is None else trace.logits[span],
-    )
+    dn, targets = precision.rounded(dn), targets.to(device)
+    base = trace.logprob[span]
+    options: dict[str, Any] = {"scale": decoder.logit_scale, "softcap": decoder.softcap}
+    if decoder.softcap is not None:
+        options["base_logits"] = trace.logits[span]
+    if readings:
+        picked = precision.rounded(head[targets])
+        centre = precision.matmul(base.exp(), head.t())
+        change = from_differences(dn, tile, picked, centre, base, targets, stream.prompt, **options)
+    else:
+        change = logprob(dn, tile, base, targets, stream.prompt, **options)
     out = torch.empty_like(change)
     out[stream.row.to(device)] = change
     return out

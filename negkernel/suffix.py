@@ -21,6 +21,7 @@ from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
 from negkernel.full import accepts, last_logprob, read_neurons
 from negkernel.methods import Part, Work
+from negkernel.readings import from_logprobs
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,10 @@ class Suffix:
                     with hooks.edited(sites, edits):
                         logprob = self._last_tokens(tokens, cache, len(index))
                     target = work.targets[p].to(base.device)
-                    changes.append((logprob[:, target] - base[target]).cpu())
+                    if work.readings:
+                        changes.append(from_logprobs(logprob, base, target).cpu())
+                    else:
+                        changes.append((logprob[:, target] - base[target]).cpu())
                 yield Part(
                     first=p,
                     last=p + 1,

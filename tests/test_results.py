@@ -453,10 +453,10 @@ def test_what_a_later_version_added_is_ignored_with_a_log_line(tmp_path, caplog)
     path = tmp_path / "sweep"
     sweep.save(path)
     tensors, described = storage.read(path, "Sweep")
-    storage.write(path, "Sweep", tensors | {"rank": np.zeros(3)}, described | {"metric": "kl"})
+    storage.write(path, "Sweep", tensors | {"entropy": np.zeros(3)}, described | {"unit": "bit"})
     with caplog.at_level(logging.WARNING):
         assert_same(Sweep.load(path), sweep)
-    assert "ignored metric, rank" in caplog.text
+    assert "ignored entropy, unit" in caplog.text
 
 
 class DiskFullError(OSError):

@@ -42,6 +42,15 @@ class Sweep(Result):
         model's own precision.
     rows : int
         Shifted forwards that were computed.
+    logit_diff : ndarray [P, N, J], optional
+        Change of the first target's logit less the second's. This and those below are there where
+        they were asked for.
+    kl : ndarray [P, N, J], optional
+        KL divergence of the shifted from the base distribution, in nats.
+    rank : ndarray of int64 [P, N, J] or [P, K, N, J], optional
+        How many tokens are likelier than the target under the shift.
+    top_changed : ndarray of bool [P, N, J], optional
+        Whether the likeliest token is another one than without the shift; comes with ``rank``.
     """
 
     neurons: np.ndarray
@@ -55,9 +64,15 @@ class Sweep(Result):
     activation: np.ndarray
     error: np.ndarray
     rows: int
+    logit_diff: np.ndarray | None = None
+    kl: np.ndarray | None = None
+    rank: np.ndarray | None = None
+    top_changed: np.ndarray | None = None
 
     def _axes(self) -> Mapping[str, str]:
-        return {
+        optional = {"logit_diff": "PNJ", "kl": "PNJ", "rank": "PKNJ", "top_changed": "PNJ"}
+        asked = {name: axes for name, axes in optional.items() if getattr(self, name) is not None}
+        return asked | {
             "neurons": "PN2" if np.ndim(self.neurons) == 3 else "N2",
             "shifts": "J",
             "base_logprob": "PK",
