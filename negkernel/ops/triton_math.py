@@ -29,9 +29,23 @@ def exponential(x):
 
 
 @triton.jit
+def exp(x):
+    """Return exp(x), x clamped as in `exponential`."""
+    value, _ = exponential(x)
+    return value
+
+
+@triton.jit
+def expm1(x):
+    """Return exp(x) - 1 with its digits near 0, x clamped as in `exponential`."""
+    _, rise = exponential(x)
+    return rise
+
+
+@triton.jit
 def tanh(x):
     """Return tanh(x) with its digits near 0."""
-    _, rise = exponential(2.0 * x)
+    rise = expm1(2.0 * x)
     return rise / (rise + 2.0)
 
 
@@ -44,6 +58,6 @@ def tanh_difference(a, b, step):
 @triton.jit
 def sigmoid(x):
     """Return 1 / (1 + exp(-x)) with the lower tail's digits."""
-    small, _ = exponential(-tl.abs(x))
+    small = exp(-tl.abs(x))
     larger = 1.0 / (1.0 + small)
     return tl.where(x < 0, small * larger, larger)

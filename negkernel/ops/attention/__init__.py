@@ -3,10 +3,10 @@
 import torch
 
 from negkernel.ops import dispatch
-from negkernel.ops.attention import cpp, reference
+from negkernel.ops.attention import cpp, reference, triton
 from negkernel.ops.contract import check_floats, check_index, check_shape
 
-BACKENDS = {"cpp": cpp, "reference": reference}
+BACKENDS = {"triton": triton, "cpp": cpp, "reference": reference}
 
 
 def attention(

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from negkernel.ops.triton_math import exponential, sigmoid
+from negkernel.ops.triton_math import exp, expm1, sigmoid
 
 # gelu_tanh(x) = x * sigmoid(2 c (x + k x^3)).
 TWO_C = tl.constexpr(1.59576912)
@@ -74,7 +74,7 @@ def sigmoid_weighted(x, step, inner, shifted, inner_step):
     """
     down = inner_step < 0
     before, after = sigmoid(inner), sigmoid(shifted)
-    _, fall = exponential(-tl.abs(inner_step))
+    fall = expm1(-tl.abs(inner_step))
     product = tl.where(down, -before * sigmoid(-shifted), sigmoid(-inner) * after)
     return x * before, step * after - x * fall * product
 
@@ -101,8 +101,7 @@ def gelu_difference(x, step):
 @triton.jit
 def density(x):
     """Return the standard normal density."""
-    value, _ = exponential(-0.5 * x * x)
-    return value * INVERSE_ROOT_2PI
+    return exp(-0.5 * x * x) * INVERSE_ROOT_2PI
 
 
 @triton.jit
@@ -123,7 +122,7 @@ def between(lo, hi, width):
     t_lo, t_hi = 1.0 / (1.0 + 0.25 * lo), 1.0 / (1.0 + 0.25 * hi)
     ratio, slope = mills_polynomial(t_lo, t_hi)
     fall = slope * 0.25 * width * t_lo * t_hi
-    _, decay = exponential(-0.5 * width * (lo + hi))
+    decay = expm1(-0.5 * width * (lo + hi))
     return density(lo) * (fall - ratio * decay)
 
 
