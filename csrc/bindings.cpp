@@ -11,6 +11,7 @@
 #include "logprob/logprob_cpu.h"
 #include "mlp/mlp_cpu.h"
 #include "norm/norm_cpu.h"
+#include "packed/packed_cpu.h"
 #include "skinny/skinny_cpu.h"
 
 namespace py = pybind11;
@@ -64,12 +65,28 @@ void check_packing(const std::int64_t* start, std::int64_t P, std::int64_t T,
   }
 }
 
+// Indices below `limit`, checked because the kernels would read elsewhere.
+const std::int64_t* indices(const char* name, Address address, std::int64_t count,
+                            std::int64_t limit) {
+  const auto* index = at<const std::int64_t>(address);
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (index[i] < 0 || index[i] >= limit) {
+      throw py::index_error(std::string(name) + "[" + std::to_string(i) + "] is " +
+                            std::to_string(index[i]) + ", expected at least 0 and below " +
+                            std::to_string(limit));
+    }
+  }
+  return index;
+}
+
 struct Kernels {
   const char* isa;
   void (*attention)(const AttentionArgs&);
   void (*logprob)(const LogprobArgs&);
   void (*mlp)(const MlpArgs&);
   void (*norm)(const NormArgs&);
+  void (*sum_by_label)(const SumByLabelArgs&);
+  void (*votes_by_size)(const VotesBySizeArgs&);
   void (*skinny)(const SkinnyArgs&);
 };
 
@@ -179,6 +196,43 @@ void register_kernels(py::module_& parent, const Kernels& kernels) {
       "heads"_a, "H"_a, "eps"_a, "layer"_a, "num_threads"_a,
       "Add branch to d in place and write dn [R, heads, H]; branch and weight may be 0.");
   m.def(
+      "sum_by_label",
+      [run = kernels.sum_by_label](Address codes, Address labels, Address tables, Address total,
+                                   std::int64_t Q, std::int64_t N, std::int64_t stride,
+                                   std::int64_t C, std::int64_t K, bool wide, int num_threads) {
+        const SumByLabelArgs args{{at<const void>(codes), Q, N, stride, C, wide},
+                                  indices("labels", labels, Q, K),
+                                  at<const std::int8_t>(tables),
+                                  at<std::int64_t>(total),
+                                  K,
+                                  num_threads};
+        py::gil_scoped_release release;
+        run(args);
+      },
+      "codes"_a, "labels"_a, "tables"_a, "total"_a, py::kw_only(), "Q"_a, "N"_a, "stride"_a, "C"_a,
+      "K"_a, "wide"_a, "num_threads"_a, "Write total [N] int64.");
+  m.def(
+      "votes_by_size",
+      [run = kernels.votes_by_size](
+          Address codes, Address neurons, Address polarity, Address tables, Address sizes,
+          Address votes, std::int64_t Q, std::int64_t N, std::int64_t stride, std::int64_t C,
+          std::int64_t M, std::int64_t K, std::int64_t S, bool wide, int num_threads) {
+        const VotesBySizeArgs args{{at<const void>(codes), Q, N, stride, C, wide},
+                                   indices("neurons", neurons, M, N),
+                                   at<const std::int8_t>(polarity),
+                                   at<const std::int8_t>(tables),
+                                   indices("sizes", sizes, S, M + 1),
+                                   at<std::int64_t>(votes),
+                                   K,
+                                   S,
+                                   num_threads};
+        py::gil_scoped_release release;
+        run(args);
+      },
+      "codes"_a, "neurons"_a, "polarity"_a, "tables"_a, "sizes"_a, "votes"_a, py::kw_only(), "Q"_a,
+      "N"_a, "stride"_a, "C"_a, "M"_a, "K"_a, "S"_a, "wide"_a, "num_threads"_a,
+      "Write votes [Q, S, K] int64 of the first sizes[s] neurons.");
+  m.def(
       "skinny",
       [run = kernels.skinny](Address y, Address weight, Address out, std::int64_t M, std::int64_t K,
                              std::int64_t N, int num_threads) {
@@ -202,15 +256,16 @@ PYBIND11_MODULE(_C, m) {
     isas.append(kernels.isa);
   };
   offer({"portable", portable::attention, portable::logprob, portable::mlp, portable::norm,
-         portable::skinny});
+         portable::sum_by_label, portable::votes_by_size, portable::skinny});
 #ifdef NEGKERNEL_X86
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    offer({"avx2", avx2::attention, avx2::logprob, avx2::mlp, avx2::norm, avx2::skinny});
+    offer({"avx2", avx2::attention, avx2::logprob, avx2::mlp, avx2::norm, avx2::sum_by_label,
+           avx2::votes_by_size, avx2::skinny});
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-    offer(
-        {"avx512", avx512::attention, avx512::logprob, avx512::mlp, avx512::norm, avx512::skinny});
+    offer({"avx512", avx512::attention, avx512::logprob, avx512::mlp, avx512::norm,
+           avx512::sum_by_label, avx512::votes_by_size, avx512::skinny});
   }
 #endif
   m.attr("isas") = py::tuple(isas);

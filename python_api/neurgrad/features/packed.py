@@ -67,6 +67,10 @@ class Ties:
     def __len__(self) -> int:
         return len(self.prompt)
 
+    def where(self, keep: NDArray[np.bool_]) -> Ties:
+        """Return the entries that `keep` [T] marks."""
+        return Ties(self.prompt[keep], self.neuron[keep], self.equal[keep])
+
 
 @dataclass(frozen=True, eq=False)
 class PackedScores:
@@ -159,7 +163,7 @@ class PackedScores:
 
     def blocks(self) -> Iterator[tuple[slice, PackedScores]]:
         """Blocks of consecutive prompts that cover the store once, each with its rows."""
-        for rows in row_blocks(self.n_prompts, self.n_neurons * self.n_labels):
+        for rows in row_blocks(self.n_prompts, self.n_neurons * self.codes.itemsize):
             yield rows, self[rows]
 
     def tie_ordinals(self) -> NDArray[np.int8]:

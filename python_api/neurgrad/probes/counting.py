@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neurgrad.features.orders import strict_ordinals
+from negkernel.ops.packed import sum_by_label, votes_by_size
+from neurgrad.features.orders import ordinal_scores, strict_ordinals
 from neurgrad.features.packed import OrderStore, PackedScores, check_finite, row_blocks
-from neurgrad.probes.code_counts import sum_by_label, votes_by_size
 
 Block = NDArray | PackedScores
 
@@ -80,15 +80,19 @@ def count_votes(
         each = votes(block[:, :, neurons] * polarity.astype(block.dtype))
         starts = [0, *sizes[:-1]]
         return np.add.reduceat(each, starts, axis=2).cumsum(axis=2).swapaxes(1, 2)
-    block = block.columns(neurons)
     ordinal = strict_ordinals(block.n_labels)[:, :, None]
     tables = np.stack([votes(sign * ordinal)[:, :, 0].astype(np.int8) for sign in (-1, 0, 1)])
-    total = votes_by_size(block.codes, polarity, tables, sizes)
-    if len(ties := block.ties):
-        sign = polarity[ties.neuron]
-        exact = votes(sign[:, None, None] * block.tie_ordinals()[:, :, None])[:, :, 0]
-        counted = tables[sign + 1, block.codes[ties.prompt, ties.neuron]]
-        first_size = np.searchsorted(sizes, ties.neuron, side="right")
+    total = votes_by_size(block.codes, neurons, polarity, tables, sizes)
+    place = np.full(block.n_neurons, -1, np.int32)
+    place[neurons] = np.arange(len(neurons))
+    ties = block.ties.where(place[block.ties.neuron] >= 0)
+    if len(ties):
+        rank = place[ties.neuron]
+        sign, codes = polarity[rank], block.codes[ties.prompt, ties.neuron]
+        ordinals = ordinal_scores(codes, ties.equal, block.n_labels)
+        exact = votes(sign[:, None, None] * ordinals[:, :, None])[:, :, 0]
+        counted = tables[sign + 1, codes]
+        first_size = np.searchsorted(sizes, rank, side="right")
         change = np.zeros_like(total)
         np.add.at(change, (ties.prompt, first_size), exact - counted)
         total += change.cumsum(axis=1)
