@@ -57,7 +57,7 @@ def report(session: Session, result: Sweep | Gradients, folder: Path, *, complet
     if not complete:
         return
     if isinstance(result, Sweep):
-        console.print(_summary(result))
+        console.print(_summary(result), soft_wrap=True)
     if job.output is not None:
         whole = job.output.suffix.lower() == ".safetensors"
         write_result(result, None if whole else frame, job.output, folder)
