@@ -108,7 +108,10 @@ def _read_out(
         centre = precision.matmul(base.exp(), head.t())
         change = from_differences(dn, tile, picked, centre, base, targets, stream.prompt, **options)
     else:
-        change = logprob(dn, tile, base, targets, stream.prompt, **options)
+        # On a GPU one kernel takes the matrix as it is; elsewhere it is rounded tile by tile.
+        whole = head.is_cuda and head.dtype == precision.operand
+        weight = head if whole else tile
+        change = logprob(dn, weight, base, targets, stream.prompt, **options)
     out = torch.empty_like(change)
     out[stream.row.to(device)] = change
     return out

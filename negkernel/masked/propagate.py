@@ -85,7 +85,10 @@ def _read_out(
     def tile(start: int, stop: int) -> Tensor:
         return precision.rounded(weight[start:stop])
 
-    return logprob(precision.rounded(dn), tile, trace.logprob, targets.to(device), prompt)
+    # On a GPU one kernel takes the matrix as it is; elsewhere it is rounded tile by tile.
+    whole = weight.is_cuda and weight.dtype == precision.operand
+    head_weight = weight if whole else tile
+    return logprob(precision.rounded(dn), head_weight, trace.logprob, targets.to(device), prompt)
 
 
 def _entries(rows: Rows, layer: int, like: Tensor) -> Entries:

@@ -4,10 +4,10 @@ import torch
 
 from negkernel.ops import dispatch
 from negkernel.ops.contract import check_floats, check_index, check_shape
-from negkernel.ops.logprob import cpp, reference
+from negkernel.ops.logprob import cpp, reference, triton
 from negkernel.ops.logprob.tiles import Head
 
-BACKENDS = {"cpp": cpp, "reference": reference}
+BACKENDS = {"triton": triton, "cpp": cpp, "reference": reference}
 
 
 def logprob(
@@ -35,6 +35,8 @@ def logprob(
     weight : torch.Tensor or callable
         LM-head weight [V, H], or `weight(start, stop)` that returns rows start to stop of it in the
         dtype of `dn`, [stop - start, H], and is called once per tile. A bias of the head cancels.
+        A matrix may also be bfloat16 or float16: `dn` is rounded to it, and the products are summed
+        in the dtype of `dn`.
     base_logprob : torch.Tensor
         Base log-probs, [P, V].
     targets : torch.Tensor
@@ -58,8 +60,13 @@ def logprob(
         Differences of the targets' log-probs in nats, [R, K].
     """
     matrix = None if callable(weight) else weight
+    half = matrix is not None and matrix.dtype in (torch.bfloat16, torch.float16)
     check_floats(
-        "logprob", dn=dn, base_logprob=base_logprob, weight=matrix, base_logits=base_logits
+        "logprob",
+        dn=dn,
+        base_logprob=base_logprob,
+        weight=None if half else matrix,
+        base_logits=base_logits,
     )
     R, H = dn.shape
     P, V = base_logprob.shape

@@ -29,7 +29,8 @@ def logit_tiles(
     dn : torch.Tensor
         Difference of the head's input, [R, H].
     weight : torch.Tensor or callable
-        LM-head weight [V, H], or `weight(start, stop)` that returns its rows.
+        LM-head weight [V, H], or `weight(start, stop)` that returns its rows. `dn` is rounded to
+        the dtype of a matrix.
     row_prompt : torch.Tensor
         Prompt of each row, [R] int64.
     V : int
@@ -45,10 +46,13 @@ def logit_tiles(
         The tensor, [rows, vocabulary], is scratch that the next tile overwrites.
     """
     R = dn.shape[0]
+    if not callable(weight):
+        dn = dn.to(weight.dtype).to(dn.dtype)
     scratch = dn.new_empty(min(R, ROWS) * min(V, tile))
     for start in range(0, V, tile):
         vocabulary = slice(start, min(start + tile, V))
         head = weight(start, vocabulary.stop) if callable(weight) else weight[vocabulary]
+        head = head.to(dn.dtype)
         for first in range(0, R, ROWS):
             rows = slice(first, min(first + ROWS, R))
             shape = (rows.stop - first, vocabulary.stop - start)
