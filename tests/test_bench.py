@@ -1,17 +1,12 @@
 """The benchmarks run, write what they say they write, and refuse to time a wrong contestant."""
 
 import csv
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from typer import Typer
 from typer.testing import CliRunner
-
-# The benchmarks run from the checkout and are not installed.
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import __main__ as command
 from bench import registry, sweep
