@@ -21,6 +21,9 @@ SAFETY = 8.0
 ROUNDING = 32.0
 
 
+# Rounding of log p in a model's own forward, in units of the eps of its dtype.
+STATE_ROUNDING = 16.0
+
 # Half-precision operands round the difference that enters each matrix product; independent errors
 # average out over its width.
 OPERAND_SHARE = 1 / 64

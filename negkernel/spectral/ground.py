@@ -15,7 +15,7 @@ from negkernel.methods import Method, Work
 from negkernel.prompts import Request
 from negkernel.results import Gradients
 from negkernel.rows import Rows
-from negkernel.spectral.estimate import ROUNDING
+from negkernel.spectral.estimate import STATE_ROUNDING
 from negkernel.spectral.refine import Curves, refine
 from negkernel.suffix import Suffix
 from negkernel.trace import trace
@@ -204,7 +204,7 @@ def _state_noise(runner: Method) -> float:
     """Rounding of log p in the model's own forward, which "full" and "suffix" subtract twice."""
     if not isinstance(runner, Full | Suffix):
         return 0.0
-    return ROUNDING * torch.finfo(runner.model.dtype).eps
+    return STATE_ROUNDING * torch.finfo(runner.model.dtype).eps
 
 
 def _log_slope(cg: np.ndarray, prob: np.ndarray) -> np.ndarray:
