@@ -26,7 +26,7 @@ def reader(seed=0, layers=2):
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=2048,
     )
     model = LlamaForCausalLM(config).eval()
     with torch.no_grad():

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 import typer
 
+from neurgrad.cli.data import data
 from neurgrad.cli.demo import demo
 from neurgrad.cli.grad import grad
 from neurgrad.cli.info import info
+from neurgrad.cli.probe import EPILOG as PROBE_EPILOG
+from neurgrad.cli.probe import probe
 from neurgrad.cli.reproduce import EPILOG, reproduce
 from neurgrad.cli.sweep import sweep
 
@@ -29,6 +32,8 @@ app.command()(demo)
 app.command(epilog=EXAMPLE.format("sweep"))(sweep)
 app.command(epilog=EXAMPLE.format("grad"))(grad)
 app.command(epilog=EPILOG)(reproduce)
+app.command(epilog=PROBE_EPILOG)(probe)
+app.add_typer(data, name="data")
 app.command()(info)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurgrad.features.packed import BLOCK_BYTES
-from neurgrad.probes.ranking import check_n_neurons, top_neurons
+from neurgrad.probes.ranking import check_n_neurons, check_sizes, top_neurons
 
 
 class ActProbe(ClassifierMixin, BaseEstimator):
@@ -99,17 +99,46 @@ class ActProbe(ClassifierMixin, BaseEstimator):
         """Label that each prompt is routed to, [Q]."""
         check_is_fitted(self)
         activations = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        return self.classes_[self._route(activations, self.neurons_.shape[1])]
+
+    def accuracy_by_size(
+        self, X: ArrayLike, y: ArrayLike, sizes: Sequence[int] | None = None
+    ) -> dict[int, float]:
+        """Accuracy of the best 1, 2, 4, ... of the fitted neurons at each node.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+        sizes : ints, optional
+            Default: the powers of two up to 2^13 that were fitted.
+
+        Returns
+        -------
+        dict
+            Accuracy of each size, sizes ascending.
+        """
+        check_is_fitted(self)
+        activations = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        gold = np.asarray(y)
+        return {
+            size: float((self.classes_[self._route(activations, size)] == gold).mean())
+            for size in check_sizes(sizes, self.neurons_.shape[1])
+        }
+
+    def _route(self, activations: NDArray, n_neurons: int) -> NDArray[np.intp]:
+        """Index of the label that each prompt is routed to by the first neurons of every node."""
         label = np.zeros(len(activations), np.intp)
         stop_at = np.full(len(activations), len(self.classes_))
         for node, (start, middle, stop) in enumerate(self.splits_):
             prompts = np.flatnonzero((label == start) & (stop_at == stop))
-            chosen = activations[np.ix_(prompts, self.neurons_[node])]
-            above = chosen > self.thresholds_[node]
-            votes = (above == (self.polarity_[node] > 0)).sum(axis=1)
-            right = 2 * votes > self.neurons_.shape[1]
+            chosen = activations[np.ix_(prompts, self.neurons_[node, :n_neurons])]
+            above = chosen > self.thresholds_[node, :n_neurons]
+            votes = (above == (self.polarity_[node, :n_neurons] > 0)).sum(axis=1)
+            right = 2 * votes > n_neurons
             label[prompts[right]] = middle
             stop_at[prompts[~right]] = middle
-        return self.classes_[label]
+        return label
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

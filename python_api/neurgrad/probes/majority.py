@@ -120,11 +120,17 @@ class MajorityProbe(ClassifierMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         ascending = check_sizes(sizes, self.n_features_in_)
-        neurons, polarity = self._choose(ascending[-1])
-        votes = self._count(X, neurons, polarity, ascending)
+        votes = self.votes_by_size(X, ascending)
         labels = check_labels(y, len(votes), len(self.classes_))
         hits = votes.argmax(axis=2) == labels[:, None]
         return dict(zip(ascending, hits.mean(axis=0).tolist(), strict=True))
+
+    def votes_by_size(self, X: ArrayLike | OrderStore, sizes: Sequence[int]) -> NDArray:
+        """Votes of the best ``sizes[i]`` neurons for each label, [Q, S, K], sizes ascending."""
+        check_is_fitted(self)
+        ascending = check_sizes(sizes, self.n_features_in_)
+        neurons, polarity = self._choose(ascending[-1])
+        return self._count(X, neurons, polarity, ascending)
 
     def _choose(self, n_neurons: int) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
         """Return the best neurons, best first, and the sign with which each one votes."""

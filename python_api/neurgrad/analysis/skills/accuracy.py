@@ -1,0 +1,105 @@
+"""Accuracy of every probe and baseline on a task (Tables 3, 4, 8 and 9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from neurgrad.analysis.figures import axes
+from neurgrad.analysis.skills.gather import Part, TaskFeatures
+from neurgrad.probes import (
+    ActProbe,
+    LMProbProbe,
+    MagnProbe,
+    PolarProbe,
+    RandomProbe,
+    TreeProbe,
+    tree_features,
+)
+from neurgrad.probes.ranking import PAPER_SIZES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PROBES = ("Rand", "LM-Prob", "Act", "Polar", "Magn", "Tree")
+
+
+def by_probe(features: TaskFeatures, *, n_train: int | None = None) -> pd.DataFrame:
+    """Fit every probe, choose its size on validation, and report test accuracy.
+
+    Parameters
+    ----------
+    n_train : int, optional
+        Only the first so many training prompts (Table 4 takes 1,024).
+
+    Returns
+    -------
+    DataFrame
+        One row a probe: ``task``, ``splits``, ``shots``, ``train`` (prompts), ``probe``,
+        ``n_neurons`` (for Act at each node; for Tree those that some tree splits on), ``valid``,
+        ``test``.
+    """
+    train = features.train if n_train is None else features.train.first(n_train)
+    valid, test = features.valid, features.test
+    rows: list[tuple[str, int, float, float]] = []
+    chance = RandomProbe().fit(train.probability, train.gold)
+    model = LMProbProbe(labels=range(train.scores.n_labels)).fit(train.probability, train.gold)
+    for name, baseline in (("Rand", chance), ("LM-Prob", model)):
+        found = [baseline.score(part.probability, part.gold) for part in (valid, test)]
+        rows.append((name, 0, found[0], found[1]))
+    rows += [_act(train, valid, test), _majority("Polar", PolarProbe(), train, valid, test)]
+    rows += [_majority("Magn", MagnProbe(), train, valid, test)]
+    tree = TreeProbe().fit(tree_features(train.scores), train.gold)
+    scored = [tree.score(tree_features(part.scores), part.gold) for part in (valid, test)]
+    rows.append(("Tree", len(tree.neurons_), scored[0], scored[1]))
+    frame = pd.DataFrame(rows, columns=["probe", "n_neurons", "valid", "test"])
+    for place, (name, value) in enumerate({**features.key, "train": len(train.gold)}.items()):
+        frame.insert(place, name, value)
+    return frame
+
+
+def _majority(
+    name: str, probe: PolarProbe | MagnProbe, train: Part, valid: Part, test: Part
+) -> tuple[str, int, float, float]:
+    """Rank once; the smallest of the sizes that are best on validation is used."""
+    probe.fit(train.scores, train.gold)
+    on_valid = probe.accuracy_by_size(valid.scores, valid.gold)
+    best = max(on_valid, key=lambda size: on_valid[size])
+    on_test = probe.accuracy_by_size(test.scores, test.gold, [best])
+    return name, best, on_valid[best], on_test[best]
+
+
+def _act(train: Part, valid: Part, test: Part) -> tuple[str, int, float, float]:
+    most = min(PAPER_SIZES[-1], train.scores.n_neurons)
+    probe = ActProbe(n_neurons=most).fit(train.activation, train.gold)
+    on_valid = probe.accuracy_by_size(valid.activation, valid.gold)
+    best = max(on_valid, key=lambda size: on_valid[size])
+    on_test = probe.accuracy_by_size(test.activation, test.gold, [best])
+    return "Act", best, on_valid[best], on_test[best]
+
+
+def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracies of the probes as columns, clean and published rows next to each other.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Frames of :func:`by_probe`, concatenated.
+    """
+    table = frame.pivot_table(index=["task", "shots", "splits"], columns="probe", values="test")
+    return table[list(PROBES)].reset_index().rename_axis(columns=None)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Draw test accuracies, a panel a scheme of splits."""
+    schemes = list(frame["splits"].unique())
+    figure, panels = axes("", "test accuracy", panels=len(schemes))
+    for ax, scheme in zip(panels, schemes, strict=True):
+        part = frame[frame["splits"] == scheme].copy()
+        part["set"] = part["task"] + ", " + part["shots"].astype(str) + "-shot"
+        part.pivot_table(index="set", columns="probe", values="test")[list(PROBES)].plot.bar(
+            ax=ax, rot=20, width=0.8, legend=ax is panels[0]
+        )
+        ax.set(title=scheme, ylim=(0, 1), xlabel="")
+    return figure

@@ -1,0 +1,123 @@
+"""Features of a task's three splits, collected where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurgrad.features import FeatureStore, PackedScores, collect
+
+if TYPE_CHECKING:
+    from negkernel import Engine
+
+Scheme = Literal["clean", "published"]
+SPLITS: tuple[Literal["train", "valid", "test"], ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split in memory.
+
+    Attributes
+    ----------
+    scores : PackedScores [Q, K, N]
+    gold : int array [Q]
+    probability : float32 array [Q, K]
+    activation : float32 array [Q, N]
+    """
+
+    scores: PackedScores
+    gold: NDArray[np.int64]
+    probability: NDArray[np.float32]
+    activation: NDArray[np.float32]
+
+    def first(self, n: int) -> Part:
+        """Return the first `n` prompts."""
+        few = slice(n)
+        return Part(self.scores[few], self.gold[few], self.probability[few], self.activation[few])
+
+
+@dataclass(frozen=True)
+class TaskFeatures:
+    """The three splits of one task under one scheme and number of shots."""
+
+    task: str
+    splits: Scheme
+    shots: int
+    train: Part
+    valid: Part
+    test: Part
+
+    @property
+    def chance(self) -> float:
+        """1 / K."""
+        return 1 / self.train.scores.n_labels
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Columns that every frame begins with."""
+        return {"task": self.task, "splits": self.splits, "shots": self.shots}
+
+
+def gather(
+    engine: Engine,
+    task: str,
+    folder: str | Path,
+    *,
+    splits: Scheme = "clean",
+    shots: int = 0,
+    limit: int | None = None,
+    root: str | Path | None = None,
+    context: str | None = None,
+    report: Callable[[int], object] | None = None,
+) -> TaskFeatures:
+    """Collect, or read, the features of a task.
+
+    Parameters
+    ----------
+    folder : path
+        Stores are kept below it, one folder a task, scheme, number of shots and split.
+    limit : int, optional
+        Most training prompts; validation and test take a sixth each, as the clean splits do.
+    context : str, optional
+        For paws a name of :data:`neurgrad.mceval8k.PAWS_CONTEXTS`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`neurgrad.features.collect`.
+    """
+    size = "" if limit is None else f"-first-{limit}"
+    name = f"{task}-{splits}-{shots}-shot{'' if context is None else f'-{context}'}{size}"
+    parts: dict[str, Part] = {}
+    for split in SPLITS:
+        most = limit if limit is None or split == "train" else max(1, limit // 6)
+        store = collect(
+            engine,
+            task,
+            split,
+            Path(folder) / name / split,
+            limit=most,
+            activations=True,
+            splits=splits,
+            root=root,
+            report=report,
+            shots=shots,
+            context=context,
+        )
+        parts[split] = _read(store)
+    return TaskFeatures(task, splits, shots, **parts)
+
+
+def _read(store: FeatureStore) -> Part:
+    return Part(store.load(), store.gold, store.probability, store.activation())
+
+
+def powers(most: int) -> tuple[int, ...]:
+    """1, 2, 4, ... up to `most`."""
+    return tuple(2**power for power in range(most.bit_length()))

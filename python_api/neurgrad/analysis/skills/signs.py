@@ -1,0 +1,68 @@
+"""How the gradients of a task's labels go together, and what demonstrations do to their size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from neurgrad.analysis.skills.gather import TaskFeatures
+
+if TYPE_CHECKING:
+    from negkernel import Engine
+    from neurgrad.mceval8k import Prompt
+
+
+def opposite(features: TaskFeatures, labels: tuple[int, int] = (0, 1)) -> pd.DataFrame:
+    """Share of neurons whose gradients for two labels have opposite signs, over test prompts.
+
+    Returns
+    -------
+    DataFrame
+        One row: ``task``, ``splits``, ``shots``, ``opposite`` (share of prompt and neuron pairs).
+    """
+    a, b = labels
+    found, total = 0, 0
+    for _, block in features.test.scores.blocks():
+        signs = block.signs()
+        found += int((signs[:, a] * signs[:, b] < 0).sum())
+        total += signs[:, a].size
+    return pd.DataFrame([features.key | {"opposite": found / total}])
+
+
+def magnitudes(engine: Engine, prompts: Sequence[Prompt], *, batch: int = 16) -> dict[str, float]:
+    """Size of the gradients, and correlation of those of the first two labels, over all neurons.
+
+    Scores keep no size once they are packed, so these prompts are read again.
+
+    Returns
+    -------
+    dict
+        ``magnitude`` (mean ``|NeurGrad|``, probability per unit of activation) and
+        ``correlation`` (Pearson's r over neurons, mean over prompts).
+    """
+    size, r = [], []
+    for start in range(0, len(prompts), batch):
+        some = prompts[start : start + batch]
+        found = engine.gradients([p.text for p in some], [list(p.labels) for p in some])
+        scores = found.neurgrad().reshape(len(some), len(some[0].labels), -1)
+        size += np.abs(scores).mean(axis=(1, 2)).tolist()
+        r += [float(np.corrcoef(one[0], one[1])[0, 1]) for one in scores]
+    return {"magnitude": float(np.mean(size)), "correlation": float(np.mean(r))}
+
+
+def few_against_zero(engine: Engine, few: Sequence[Prompt], zero: Sequence[Prompt]) -> pd.DataFrame:
+    """Size of the gradients with and without demonstrations.
+
+    Returns
+    -------
+    DataFrame
+        Rows ``zero-shot`` and ``few-shot`` with ``magnitude``, ``correlation`` and ``ratio`` of
+        the magnitude to the zero-shot one.
+    """
+    named = (("zero-shot", zero), ("few-shot", few))
+    frame = pd.DataFrame([{"prompts": name} | magnitudes(engine, asked) for name, asked in named])
+    frame["ratio"] = frame["magnitude"] / frame["magnitude"].iloc[0]
+    return frame
