@@ -93,9 +93,9 @@ def _frozen(
     for first in range(0, V, VOCABULARY):
         tile = slice(first, min(first + VOCABULARY, V))
         for low in range(0, I, NEURONS):
-            block = slice(low, low + NEURONS)
-            product = precision.matmul(u[block], head[tile])
-            total[:, block] += _mean_expm1(product, coefficient[:, block], p[:, tile])
+            some = slice(low, low + NEURONS)
+            product = precision.matmul(u[some], head[tile])
+            total[:, some] += _mean_expm1(product, coefficient[:, some], p[:, tile])
     picked = precision.rounded(head[targets])  # [P, K, H]
     change = torch.einsum("pkh,ih->pki", picked, precision.rounded(u)) * coefficient[:, None]
     increase = change - torch.log1p(total)[:, None]
@@ -119,11 +119,11 @@ def _mean_expm1(product: Tensor, coefficient: Tensor, p: Tensor) -> Tensor:
     eps = torch.finfo(product.dtype).eps
     reach = coefficient.abs() * torch.maximum(-product.amin(1), product.amax(1))
     far = ~(reach <= 1)
-    reach = reach.masked_fill(far, 0).amax().item()
+    largest = float(reach.masked_fill(far, 0).amax())
     term = coefficient
     total = term * F.linear(product, p).t()  # p @ product.t() would run several times slower
     power, order = product.clone(), 2
-    while reach ** (order - 1) / math.factorial(order) > eps:
+    while largest ** (order - 1) / math.factorial(order) > eps:
         power *= product
         term = term * coefficient / order
         total += term * F.linear(power, p).t()

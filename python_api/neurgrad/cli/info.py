@@ -114,7 +114,7 @@ def _model_lines(model: str) -> dict[str, str]:
 
 def _serves(engine: Any, method: str) -> str:
     try:
-        engine._method(method)
+        engine.method_for(method)
     except (NotImplementedError, ValueError) as reason:
         return f"no: {reason}"
     return "yes"

@@ -105,7 +105,7 @@ def environment(engine: Engine) -> dict[str, Any]:
         "device": device_name(engine.model.device),
         "kernels": kernels,
         "threads": torch.get_num_threads(),
-        "memory_budget": engine._memory_budget,
+        "memory_budget": engine.memory_budget,
     }
 
 

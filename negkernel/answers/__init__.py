@@ -1,0 +1,1 @@
+"""How the engine's questions are answered: one file a kind, each handing rows to a method."""

@@ -1,0 +1,104 @@
+"""Gradients of every neuron, as the model is and along a path of scaled layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from negkernel import autograd, backward, path_graph
+from negkernel.delta import Delta, layer_activation
+from negkernel.host import Host
+from negkernel.masked import MaskedDelta
+from negkernel.methods import Method
+from negkernel.neurons import check_shifts
+from negkernel.prompts import Request
+from negkernel.results import Gradients
+from negkernel.trace import trace
+
+
+def gradients(host: Host, request: Request, *, site: str, method: str) -> Gradients:
+    """Answer :meth:`negkernel.Engine.gradients`."""
+    site = host.site(site)
+    runner = _method(host, method)
+    P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
+    dtype = host.result_dtype
+    prob, cg = np.empty((P, K), dtype), np.empty((P, K, L, I), dtype)
+    activation = np.empty((P, L, I), dtype)
+    ids = torch.from_numpy(request.target_ids)
+    if isinstance(runner, Delta):
+        for first, last in runner.groups(request.tokens):
+            base = trace(runner.decoder, request.tokens[first:last], runner.precision)
+            chosen = ids[first:last].to(base.logprob.device)
+            prob[first:last] = base.logprob.gather(1, chosen).exp().cpu().numpy()
+            for layer, gradient in backward.gradients(
+                runner.decoder, base, ids[first:last], site=site, precision=runner.precision
+            ):
+                cg[first:last, :, layer] = gradient.cpu().numpy()
+                values = layer_activation(runner.decoder, base, layer, site)
+                activation[first:last, layer] = values.cpu().numpy()
+    else:
+        if isinstance(runner, MaskedDelta):
+            results = runner.gradients(request.tokens, request.positions, ids, site=site)
+        else:
+            results = autograd.gradients(
+                host.model,
+                host.feed_forwards,
+                request.tokens,
+                request.positions,
+                ids,
+                site=site,
+            )
+        for p, (logprob, values, gradient) in enumerate(results):
+            prob[p], activation[p] = logprob.exp().numpy(), values.numpy()
+            cg[p] = gradient.numpy()
+    return Gradients(
+        **request.fields(),
+        **host.identity(),
+        site=site,
+        prob=request.squeeze(prob),
+        cg=request.squeeze(cg),
+        activation=activation,
+    )
+
+
+def path_gradients(
+    host: Host, request: Request, scales: Sequence[float], *, site: str, method: str
+) -> Gradients:
+    """Answer :meth:`negkernel.Engine.path_gradients`."""
+    site = host.site(site)
+    factors = [float(scale) for scale in check_shifts(scales, torch.float64)]
+    runner = _method(host, method)
+    plain = gradients(host, request, site=site, method=method)
+    # One target a prompt is asked for without an axis K.
+    cg = plain.cg.reshape(len(request), request.K, host.n_layers, host.n_neurons)
+    for p, tokens in enumerate(request.tokens):
+        ids = torch.from_numpy(request.target_ids[p])
+        if isinstance(runner, Delta):
+            layers = runner.path_gradients(tokens, ids, factors, site)
+        else:
+            layers = path_graph.path_gradients(
+                host.model,
+                host.feed_forwards,
+                tokens,
+                request.positions[p],
+                ids,
+                factors,
+                site=site,
+            )
+        for layer, gradient in layers:
+            cg[p, :, layer] = gradient.cpu().numpy()
+    return Gradients(
+        **request.fields(),
+        **host.identity(),
+        site=site,
+        prob=plain.prob,
+        cg=request.squeeze(cg),
+        activation=plain.activation,
+    )
+
+
+def _method(host: Host, name: str) -> Method:
+    """Method of that name; gradients have no suffix form, whole forwards take its place."""
+    return host.method("full" if name == "suffix" and host.task == "causal" else name)

@@ -1,0 +1,46 @@
+"""What is read off the model without shifting anything: direct effects and ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from negkernel import direct
+from negkernel.borrow import borrowed
+from negkernel.delta import Delta
+from negkernel.full import probed_logprob
+from negkernel.host import Host
+from negkernel.prompts import Request
+from negkernel.trace import trace
+
+
+def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:
+    """Answer :meth:`negkernel.Engine.direct_effects`."""
+    runner = host.method("delta")
+    if not isinstance(runner, Delta):
+        raise NotImplementedError(
+            "the log-probability increase reads the residual stream of a causal model; this "
+            "one is masked"
+        )
+    P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
+    increase = np.empty((P, K, L, I), host.result_dtype)
+    ids = torch.from_numpy(request.target_ids)
+    for first, last in runner.groups(request.tokens):
+        base = trace(runner.decoder, request.tokens[first:last], runner.precision)
+        for layer, values in direct.direct_effects(
+            runner.decoder, base, ids[first:last], norm=norm, precision=runner.precision
+        ):
+            increase[first:last, :, layer] = values.cpu().numpy()
+    return request.squeeze(increase)
+
+
+def rank(host: Host, request: Request) -> np.ndarray:
+    """Answer :meth:`negkernel.Engine.rank`."""
+    ranks = np.empty((len(request), request.K), dtype=np.int64)
+    with torch.no_grad(), borrowed(host.model) as rotary:
+        for p, (tokens, position) in enumerate(zip(request.tokens, request.positions, strict=True)):
+            rotary.restore()
+            logprob = probed_logprob(host.model, torch.tensor([list(tokens)]), position)[0]
+            own = logprob[torch.from_numpy(request.target_ids[p]).to(logprob.device)]
+            ranks[p] = (logprob > own[:, None]).sum(1).cpu().numpy()
+    return request.squeeze(ranks)

@@ -1,0 +1,83 @@
+"""Hand work to a method and put its parts together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from negkernel.host import Host
+from negkernel.masked import MaskedDelta
+from negkernel.methods import Method, Work
+from negkernel.prompts import Request
+from negkernel.rows import Rows
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    host: Host,
+    runner: Method,
+    request: Request,
+    rows: Callable[[int, int], Rows],
+    n_rows: int,
+    neurons: torch.Tensor,
+    site: str,
+    axis: str,
+    readings: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Base log-probs [P, K], changes [rows, K] and activations [P, N] of all prompts.
+
+    With ``readings`` the changes have the columns of :mod:`negkernel.readings`.
+    """
+    if readings and isinstance(runner, MaskedDelta):
+        raise NotImplementedError(
+            "KL and rank of a masked model are not read by method='delta'; pass method='full'"
+        )
+    targets = torch.from_numpy(request.target_ids)
+    spelling = torch.from_numpy(request.spelling_ids)
+    watched = torch.cat([targets, torch.where(spelling < 0, targets, spelling)], dim=1)
+    work = Work(
+        tokens=request.tokens,
+        positions=request.positions,
+        targets=targets,
+        watched=watched,
+        rows=rows,
+        neurons=neurons,
+        site=site,
+        axis=axis,
+        readings=readings,
+    )
+    dtype = host.result_dtype
+    base = np.empty((len(request), 2 * request.K), dtype)
+    change = np.empty((n_rows, 2 * request.K + 2 if readings else request.K), dtype)
+    activation = np.empty((len(request), neurons.shape[1]), dtype)
+    done = 0
+    for part in runner.run(work):
+        base[part.first : part.last] = part.base_logprob.numpy()
+        activation[part.first : part.last] = part.activation.numpy()
+        change[done : done + len(part.logprob_shift)] = part.logprob_shift.numpy()
+        done += len(part.logprob_shift)
+    _report_spelling(request, base)
+    return base[:, : request.K], change, activation
+
+
+def _report_spelling(request: Request, base: np.ndarray) -> None:
+    """Log once when targets are likelier with the other choice of leading space."""
+    own, other = base[:, : request.K], base[:, request.K :]
+    likelier = (other > own) & (request.spelling_ids >= 0)
+    if likelier.any():
+        p, k = (int(i[0]) for i in likelier.nonzero())
+        log.warning(
+            "%d of %d targets are likelier in their other spelling (with or without a space "
+            "before the word), for example %r after prompt %d: p = %.2e against %.2e; "
+            "target_prefix chooses",
+            int(likelier.sum()),
+            likelier.size,
+            request.targets[p][k],
+            p,
+            np.exp(other[p, k]),
+            np.exp(own[p, k]),
+        )

@@ -1,0 +1,168 @@
+"""Sweeps on a grid or between nodes, and the map of every neuron's NEG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from negkernel import spectral
+from negkernel.answers.gradients import gradients
+from negkernel.answers.run import run
+from negkernel.host import Host
+from negkernel.methods import Method
+from negkernel.neurons import check_neurons, check_shifts
+from negkernel.prompts import Request
+from negkernel.readings import check_metrics
+from negkernel.results import Gradients, NegMap, Sweep
+from negkernel.rows import Rows, sweep_rows
+from negkernel.sites import check_axis
+from negkernel.spectral import check_tol
+
+
+def sweep(
+    host: Host,
+    request: Request,
+    neurons: Any,
+    shifts: Any,
+    *,
+    axis: str,
+    site: str,
+    resolution: str,
+    tol: float,
+    metrics: Sequence[str],
+    method: str,
+    mask_index: int | None,
+) -> Sweep:
+    """Answer :meth:`negkernel.Engine.sweep`."""
+    if resolution not in ("grid", "spectral"):
+        raise ValueError(f"resolution {resolution!r} is unknown; expected 'grid' or 'spectral'")
+    check_tol(tol)
+    metrics = check_metrics(metrics, request.K, resolution)
+    pairs = check_neurons(neurons, len(request), host.n_layers, host.n_neurons)
+    amounts = check_shifts(shifts, host.precision.state)
+    site, axis = host.site(site), check_axis(axis)
+    runner = host.method(method)
+    per_prompt = torch.from_numpy(pairs).expand(len(request), -1, 2)
+    more: dict[str, Any] = {}
+    if resolution == "spectral":
+        found = _grounds(host, runner, request, site, axis, mask_index)
+        eps = spectral.row_eps(host.precision)
+        measured = spectral.measure(found, per_prompt.numpy(), amounts, axis=axis, tol=tol, eps=eps)
+        base, activation, curves = measured.base, measured.activation, measured.change
+        error, n_rows = measured.error, measured.rows
+    else:
+        base, activation, curves, more = _grid(
+            host, runner, request, per_prompt, amounts, site, axis, metrics
+        )
+        error, n_rows = np.zeros(curves.shape[:3], dtype=curves.dtype), curves[:, 0].size
+    if "logit_diff" in metrics:
+        more["logit_diff"] = curves[:, 0] - curves[:, 1]
+    return Sweep(
+        **request.fields(),
+        **host.identity(),
+        neurons=pairs,
+        shifts=amounts,
+        axis=axis,
+        site=site,
+        method=runner.name,
+        resolution=resolution,
+        base_logprob=request.squeeze(base),
+        logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
+        activation=activation,
+        error=request.squeeze(error),
+        rows=n_rows,
+        **more,
+    )
+
+
+def _grid(
+    host: Host,
+    runner: Method,
+    request: Request,
+    neurons: torch.Tensor,
+    shifts: np.ndarray,
+    site: str,
+    axis: str,
+    metrics: Sequence[str],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Every shift: base [P, K], activation [P, N], curves [P, K, N, J], the further metrics."""
+    (P, N, _), J = neurons.shape, len(shifts)
+    amounts = torch.from_numpy(shifts)
+
+    def rows(first: int, last: int) -> Rows:
+        return sweep_rows(neurons[first:last], amounts)
+
+    readings = bool({"kl", "rank"} & set(metrics))
+    base, change, activation = run(
+        host, runner, request, rows, P * N * J, neurons, site, axis, readings
+    )
+    columns = change.reshape(P, N, J, -1).transpose(0, 3, 1, 2)
+    more: dict[str, Any] = {}
+    if "kl" in metrics:
+        more["kl"] = np.ascontiguousarray(columns[:, request.K])
+    if "rank" in metrics:
+        rank = columns[:, request.K + 1 : -1].astype(np.int64)
+        more["rank"] = np.ascontiguousarray(request.squeeze(rank))
+        more["top_changed"] = columns[:, -1] > 0
+    return base, activation, columns[:, : request.K], more
+
+
+def neg_map(
+    host: Host,
+    request: Request,
+    *,
+    radius: float,
+    tol: float,
+    axis: str,
+    site: str,
+    method: str,
+    folder: str | Path | None,
+    progress: bool | None,
+    mask_index: int | None,
+) -> NegMap:
+    """Answer :meth:`negkernel.Engine.neg_map`."""
+    if not 0 < radius < float("inf"):
+        raise ValueError(f"radius is {radius!r}; expected a positive number")
+    check_axis(axis)
+    check_tol(tol)
+    site = host.site(site)
+    runner = host.method(method)
+    asked: dict[str, Any] = {
+        "radius": radius,
+        "tol": tol,
+        "axis": axis,
+        "site": site,
+        "method": runner.name,
+    }
+    size = host.n_layers, host.n_neurons
+    dtype = host.result_dtype
+    portions = spectral.portions(
+        request,
+        lambda some: _grounds(host, runner, some, site, axis, mask_index),
+        size,
+        spectral.paper_grid(radius, dtype),
+        axis=axis,
+        tol=tol,
+        eps=spectral.row_eps(host.precision),
+        folder=None if folder is None else Path(folder),
+        identity=host.identity() | asked,
+        progress=progress,
+    )
+    found = spectral.collect(portions, request, size, dtype)
+    return NegMap(**request.fields(), **host.identity(), **asked, **found)
+
+
+def _grounds(
+    host: Host, runner: Method, request: Request, site: str, axis: str, mask_index: int | None
+) -> Iterator[spectral.Ground]:
+    """All prompts, each computed once, ready for a spectral sweep."""
+
+    def slopes(one: Request) -> Gradients:
+        again = host.encode(one.tokens, one.target_ids.tolist(), mask_index=mask_index)
+        return gradients(host, again, site=site, method=runner.name)
+
+    return spectral.grounds(runner, request, slopes, site=site, axis=axis)

@@ -1,0 +1,173 @@
+"""A model, what is known of it, and the methods that serve it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+
+from negkernel.delta import Delta
+from negkernel.families import Precision, describe
+from negkernel.families.hook_sites import feed_forwards
+from negkernel.full import Full
+from negkernel.loading import default_memory_budget, model_task, prompt_limit
+from negkernel.masked import MaskedDelta
+from negkernel.masked import describe as describe_masked
+from negkernel.methods import Method
+from negkernel.prompts import Prompts, Request, Targets, encode_request
+from negkernel.sites import resolve_site
+from negkernel.suffix import Suffix
+
+log = logging.getLogger(__name__)
+
+METHODS = ("auto", "delta", "suffix", "full")
+
+
+class Host:
+    """What every answer of the engine needs to know of its model.
+
+    Parameters
+    ----------
+    model, tokenizer, task, memory_budget, gemm_dtype
+        As of :class:`negkernel.Engine`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        task: str | None,
+        memory_budget: int | None,
+        gemm_dtype: torch.dtype | None,
+    ):
+        if memory_budget is not None and memory_budget <= 0:
+            raise ValueError(
+                f"memory_budget is {memory_budget}; expected a positive number of bytes, or None"
+            )
+        self.task = model_task(model, task)
+        self.model = model
+        self.tokenizer = tokenizer
+        self.config = model.config.get_text_config()
+        self.feed_forwards = feed_forwards(model, self.config)
+        self.n_layers = len(self.feed_forwards)
+        self.n_neurons = self.feed_forwards[0].width
+        self.memory_budget = memory_budget
+        self.gemm_dtype = gemm_dtype
+
+    def site(self, name: str) -> str:
+        """Resolve a site's name for this model, see :func:`negkernel.sites.resolve_site`."""
+        return resolve_site(name, self.feed_forwards[0].gated)
+
+    @property
+    def precision(self) -> Precision:
+        """Dtypes of states and of matrix products."""
+        dtype = self.model.dtype
+        state = torch.float64 if dtype == torch.float64 else torch.float32
+        operand = self.gemm_dtype
+        if operand is None:
+            operand = dtype if self.model.device.type == "cuda" else state
+        return Precision(state=state, operand=operand)
+
+    @property
+    def result_dtype(self) -> type[np.float32] | type[np.float64]:
+        """Dtype of results."""
+        return np.float64 if self.precision.state == torch.float64 else np.float32
+
+    @property
+    def budget(self) -> int:
+        """Bytes of scratch."""
+        return self.memory_budget or default_memory_budget(self.model.device)
+
+    def identity(self) -> dict[str, Any]:
+        """The part of a result that describes the model."""
+        return {
+            "model": self.model.config.name_or_path or type(self.model).__name__,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "task": self.task,
+        }
+
+    def encode(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+        mask_index: int | None = None,
+    ) -> Request:
+        """Tokenize and check prompts and targets, see :func:`negkernel.prompts.encode_request`."""
+        return encode_request(
+            prompts,
+            targets,
+            self.tokenizer,
+            vocabulary=self.config.vocab_size,
+            max_length=prompt_limit(self.config),
+            target_prefix=target_prefix,
+            target_encoding=target_encoding,
+            mask_id=self._mask_id(mask_index),
+            mask_index=mask_index,
+        )
+
+    def _mask_id(self, mask_index: int | None) -> int | None:
+        """Token that a masked model is probed at, None for a causal one."""
+        if self.task == "causal":
+            if mask_index is not None:
+                raise ValueError(
+                    "mask_index is for masked models; this one is causal and probed at the last "
+                    "token. Leave it out"
+                )
+            return None
+        mask_id = getattr(self.tokenizer, "mask_token_id", None)
+        if mask_id is None:
+            raise ValueError(
+                "a masked model is probed at its mask token, which the tokenizer tells; pass "
+                "Engine(model, tokenizer) with a tokenizer that has one"
+            )
+        return int(mask_id)
+
+    def method(self, name: str) -> Method:
+        """Return the method called ``name``; "auto" takes the best that serves the model."""
+        if name not in METHODS:
+            raise ValueError(
+                f"method {name!r} is unknown; expected one of {', '.join(map(repr, METHODS))}"
+            )
+        budget = self.budget
+        if self.task == "masked":
+            return self._masked_method(name, budget)
+        if name in ("auto", "delta"):
+            precision = self.precision
+            try:
+                delta = Delta(describe(self.model, precision), precision, budget)
+            except NotImplementedError as reason:
+                if name == "delta":
+                    raise
+                log.info("method suffix: %s", reason)
+                return Suffix(self.model, self.feed_forwards, budget)
+            if name == "auto":
+                log.info("method delta: %s is a known family", self.model.config.model_type)
+            return delta
+        if name == "suffix":
+            return Suffix(self.model, self.feed_forwards, budget)
+        return Full(self.model, self.feed_forwards)
+
+    def _masked_method(self, name: str, budget: int) -> Method:
+        if name == "suffix":
+            raise ValueError(
+                "method 'suffix' keeps the prefix's keys and values, which a masked model's shift "
+                "changes; expected 'auto', 'delta' or 'full'"
+            )
+        if name in ("auto", "delta"):
+            precision = self.precision
+            try:
+                delta = MaskedDelta(describe_masked(self.model, precision), precision, budget)
+            except NotImplementedError as reason:
+                if name == "delta":
+                    raise
+                log.info("method full: %s", reason)
+            else:
+                if name == "auto":
+                    log.info("method delta: %s is a known family", self.model.config.model_type)
+                return delta
+        return Full(self.model, self.feed_forwards)
