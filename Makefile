@@ -11,7 +11,7 @@ CSRC := $(shell find csrc -type f)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint sanitize clean
+.PHONY: demo test lint sanitize gpu clean
 
 demo: $(STAMP)
 	@$(BIN)/negkernel demo
@@ -33,6 +33,11 @@ sanitize: $(STAMP)
 	@LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=$(SANITIZED) \
 	  $(BIN)/pytest -ra -p no:cacheprovider --capture=sys tests/ops
+
+# Checks every kernel on the GPU, then times ops and whole sweeps; writes bench/results/gpu.csv.
+gpu: $(STAMP)
+	@$(BIN)/pytest -ra tests/gpu
+	@$(BIN)/python -m bench.gpu
 
 clean:
 	rm -rf build dist *.egg-info negkernel/_C*.so $(STAMP)

@@ -13,6 +13,8 @@ BENCHMARKS = {
     "sweep": "shifts a second: delta against hooks, an expert's recipe and a plain forward",
     "gradients": "all neurons, several labels: last-token VJPs against plain and full backwards",
     "fidelity": "NEG in low precision: delta and full forwards against float64 truth",
+    "kernels": "each op against plain PyTorch, torch.compile and the machine's ceilings",
+    "roofline": "the whole sweep: useful FLOP a second over the rate of a large matrix product",
 }
 
 

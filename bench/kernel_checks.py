@@ -1,0 +1,74 @@
+"""Every kernel of a GPU against float64: what must be green before a speed is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from bench.op_calls import LLAMA_3_1_8B, SMALL, Call, Widths, calls
+from negkernel.testing.compare import assert_close
+
+# No size is a multiple of a block, and one prompt has no prefix.
+RAGGED = Widths("ragged", 60, 77, 6, 2, 333, "layer", "gelu_tanh", softcap=5.0)
+UNGATED = replace(SMALL, name="ungated", activation="gelu", gated=False)
+CASES = {
+    "ragged": (RAGGED, 23, (5, 0, 33)),
+    "one row": (UNGATED, 1, (7,)),
+}
+LARGE = {"a model's": (LLAMA_3_1_8B, 200, (64, 0, 700))}
+STEPS = (1e-4, 1.0, 20.0)
+
+
+def check(op: str, head: torch.dtype, device: str, *, large: bool = False) -> float:
+    """Run one op's Triton kernel on all cases; return its largest error over what is allowed.
+
+    Outputs are filled with NaN before they are written, inputs are given in strides too, and a
+    second run must repeat the first bit for bit.
+
+    Parameters
+    ----------
+    head : torch.dtype
+        Of the LM head; the other ops read and write float32 whatever the model's dtype.
+    large : bool
+        Also at a real model's sizes.
+
+    Raises
+    ------
+    AssertionError
+        Naming the case and the worst element.
+    """
+    worst = 0.0
+    for name, (widths, rows, lengths) in (CASES | (LARGE if large else {})).items():
+        for step in STEPS:
+            made = calls(widths, rows=rows, lengths=lengths, device=device, head=head, step=step)
+            call = next(one for one in made if one.op == op)
+            worst = max(worst, _check(call, step, f"{op}, {head}, {name}, step {step}"))
+    return worst
+
+
+def _check(call: Call, step: float, what: str) -> float:
+    every = call.some_rows()
+    truth = call.of_rows(every, torch.float64)
+    eager = call.of_rows(every, torch.float32).double()
+    # Twice what eager PyTorch loses, and float32's rounding of the row's largest term: an exponent
+    # that moves by `step` carries an error of that many units.
+    largest = truth.abs().flatten(1).amax(1).view(-1, *[1] * (truth.dim() - 1))
+    allowed = 2 * (eager - truth).abs() + 1e-6 * (1 + step) * largest
+    with _nan_filled():
+        first, again = call.copied().run("triton"), call.copied(strided=True).run("triton")
+    assert torch.equal(first, again), f"{what}: a second run on strided inputs differs"
+    assert_close(first.double(), truth, budget=allowed, what=what)
+    return float(((first.double() - truth).abs() / allowed.clamp_min(1e-300)).max())
+
+
+@contextmanager
+def _nan_filled() -> Iterator[None]:
+    """Fill memory that torch leaves uninitialised with NaN."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
