@@ -1,11 +1,9 @@
 """The skill analyses on planted skills, and the command from data to page."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from feature_models import reader
 from skill_features import K, N, study_of, write_agnews
 
 from neurgrad.analysis.skills import (
@@ -20,9 +18,6 @@ from neurgrad.analysis.skills import (
     substitution,
 )
 from neurgrad.probes import ActProbe, PolarProbe
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "features"))
-from feature_models import reader
 
 
 def test_probes_find_a_planted_skill():

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from neurgrad.cli.errors import blame
+
+# Columns of `neurgrad.mceval8k.report` and their headers; --output has all columns.
+SHOWN = {
+    "task": "task",
+    "scheme": "splits",
+    "train": "train",
+    "test": "test",
+    "dropped": "dropped",
+    "record_test_in_train": "test\nin\ntrain",
+    "record_valid_in_train": "valid\nin\ntrain",
+    "record_valid_in_test": "valid\nin\ntest",
+}
 
 data = typer.Typer(help="Look at the benchmark's data.", no_args_is_help=True)
 
@@ -35,7 +47,6 @@ def report(
     """Count the records that stand in two splits of a task, for both schemes of splits."""
     import warnings
 
-    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -44,14 +55,15 @@ def report(
     with blame("--task"), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         frame = overlaps(root, task)
-    table = Table(title="Records in two splits", title_justify="left", box=box.SIMPLE_HEAD)
-    columns = ["task", "splits", "train", "valid", "test", "unique", "mended", "dropped"]
-    shared = [name for name in frame.columns if name.startswith(("record_", "text_", "id_"))]
-    for name in [*columns, *shared]:
-        table.add_column(name.replace("_", " "), justify="left" if name == "task" else "right")
-    for row in frame[[*columns, *shared]].itertuples(index=False):
-        table.add_row(*("" if value != value else str(value) for value in row))
-    Console(highlight=False, width=None if output is None else 200).print(table)
+    table = Table(
+        title="Records in two splits", title_justify="left", box=None, padding=(0, 2, 0, 0)
+    )
+    for name, header in SHOWN.items():
+        justify: Literal["left", "right"] = "left" if name in ("task", "scheme") else "right"
+        table.add_column(header, justify=justify, no_wrap=True)
+    for row in frame[list(SHOWN)].itertuples(index=False):
+        table.add_row(*map(str, row))
+    Console(highlight=False).print(table)
     for warning in told:
         typer.echo(f"negkernel: {warning.message}", err=True)
     if output is not None:

@@ -35,6 +35,12 @@ def probe(
     limit: Annotated[
         int | None, typer.Option(metavar="N", help="Most training prompts.", min=6)
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...", help="Answers to ask for where the tokenizer splits the task's own."
+        ),
+    ] = None,
     root: Annotated[
         Path | None,
         typer.Option(
@@ -59,12 +65,15 @@ def probe(
     with blame("NAME"):
         wanted = chosen(names or ["table3"])
     with blame("--task"):
-        labels = {name: len(find(name).labels) for name in task}
+        labels_of = {name: len(find(name).labels) for name in task}
     wrong = [n for n in shots or [] if n < -1]
     if wrong:
         refuse("--shots", f"{wrong[0]}: expected 0 or more, or -1 for one a label")
+    for name, k in labels_of.items():
+        if labels and len(labels.split(",")) != k:
+            refuse("--labels", f"{labels!r}: {name} needs {k} labels")
     with blame("--root", root):
-        for name in labels:
+        for name in labels_of:
             load(name, root=root)
     engine = load_engine(model, dtype, device, None)
     if engine.task == "masked":
@@ -72,12 +81,13 @@ def probe(
     with messages():
         study = Study(
             engine,
-            list(labels),
+            list(labels_of),
             output / "features",
             schemes=("clean", "published") if splits == "both" else (splits,),
             shots=tuple(shots or [0]),
             limit=limit,
             root=root,
+            labels=labels.split(",") if labels else (),
             report=_Count(),
         )
         with blame("--task", " ".join(task)):

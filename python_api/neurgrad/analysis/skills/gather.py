@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -74,6 +74,7 @@ def gather(
     limit: int | None = None,
     root: str | Path | None = None,
     context: str | None = None,
+    labels: Sequence[str] = (),
     report: Callable[[int], object] | None = None,
 ) -> TaskFeatures:
     """Collect, or read, the features of a task.
@@ -86,6 +87,8 @@ def gather(
         Most training prompts; validation and test take a sixth each, as the clean splits do.
     context : str, optional
         For paws a name of :data:`neurgrad.mceval8k.PAWS_CONTEXTS`.
+    labels : list of str, optional
+        Target strings instead of the task's own, where the tokenizer splits those.
 
     Raises
     ------
@@ -109,6 +112,7 @@ def gather(
             report=report,
             shots=shots,
             context=context,
+            labels=tuple(labels),
         )
         parts[split] = _read(store)
     return TaskFeatures(task, splits, shots, **parts)

@@ -48,6 +48,8 @@ class Study:
         Most training prompts.
     root : path, optional
         Of the data.
+    labels : list of str, optional
+        Target strings of all tasks, where the tokenizer splits the tasks' own.
     report : callable, optional
         Called with the number of prompts of each collected batch.
     """
@@ -59,6 +61,7 @@ class Study:
     shots: Sequence[int] = (0,)
     limit: int | None = None
     root: str | Path | None = None
+    labels: Sequence[str] = ()
     report: Callable[[int], object] | None = None
     _kept: dict[tuple, TaskFeatures] = field(default_factory=dict, repr=False)
 
@@ -78,6 +81,7 @@ class Study:
                 limit=self.limit,
                 root=self.root,
                 context=context,
+                labels=self.labels,
                 report=self.report,
             )
         return self._kept[key]
@@ -108,7 +112,10 @@ class Study:
         frames = []
         for task in self.tasks:
             data = load(task, self.schemes[0], self.root)
-            zero, few = (prompts(data, shots=n).test[:SIZED] for n in (0, len(data.task.labels)))
+            zero, few = (
+                prompts(data, shots=n, labels=self.labels).test[:SIZED]
+                for n in (0, len(data.task.labels))
+            )
             frame = signs.few_against_zero(self.engine, few, zero)
             frame.insert(0, "task", task)
             frames.append(frame)
