@@ -120,7 +120,7 @@ def test_pictures(module, frame, tmp_path):
 def test_a_drawn_tree_asks_about_neurons(tmp_path):
     figure = forests.draw_tree(study_of(), n_per_layer=50)
     asked = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert "0." in asked
+    assert "favourite of 0:" in asked
     figure.savefig(tmp_path / "tree.png")
 
 

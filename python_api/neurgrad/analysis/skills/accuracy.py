@@ -99,7 +99,9 @@ def draw(frame: pd.DataFrame) -> Figure:
         part = frame[frame["splits"] == scheme].copy()
         part["set"] = part["task"] + ", " + part["shots"].astype(str) + "-shot"
         part.pivot_table(index="set", columns="probe", values="test")[list(PROBES)].plot.bar(
-            ax=ax, rot=20, width=0.8, legend=ax is panels[0]
+            ax=ax, rot=20, width=0.8, legend=False
         )
         ax.set(title=scheme, ylim=(0, 1), xlabel="")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(PROBES), frameon=False)
     return figure

@@ -55,7 +55,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def draw_tree(features: TaskFeatures, n_per_layer: int, *, depth: int = 3) -> Figure:
-    """Draw one tree of limited depth; its questions are about neurons, written layer.index.
+    """Draw one tree of limited depth: it asks which label neuron layer:index favours.
 
     Parameters
     ----------
@@ -68,6 +68,9 @@ def draw_tree(features: TaskFeatures, n_per_layer: int, *, depth: int = 3) -> Fi
     figure = Figure(figsize=(3.5 * depth, 1.6 * (depth + 1)), layout="constrained")
     FigureCanvasAgg(figure)  # plot_tree measures its text
     ax = figure.subplots()
-    names = ["{}.{}".format(*divmod(n, n_per_layer)) for n in range(probe.n_features_in_)]
-    plot_tree(probe.forest_.estimators_[0], ax=ax, feature_names=names, filled=True, fontsize=6)
+    names = [
+        "favourite of {}:{}".format(*divmod(n, n_per_layer)) for n in range(probe.n_features_in_)
+    ]
+    tree = probe.forest_.estimators_[0]
+    plot_tree(tree, ax=ax, feature_names=names, filled=True, impurity=False, fontsize=6)
     return figure
