@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -62,7 +63,7 @@ def _tokenizer(shown: list[Prompt]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
-def _encoder(tokenizer: PreTrainedTokenizerFast):
+def _encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[Prompt], Example]:
     def encode(prompt: Prompt) -> Example:
         # The engine, too, asks for the answer behind a space.
         *tokens, answer = tokenizer(f"{prompt.text} {prompt.answer}")["input_ids"]
