@@ -3,7 +3,8 @@
 The compiled module is optional. Without a working compiler the build warns and the installation
 goes on: `negkernel` then runs its PyTorch and Triton paths and says so in one log line.
 `NEGKERNEL_NO_EXT=1` skips the compiled module on purpose, `NEGKERNEL_SANITIZE=1` builds it with
-the address and undefined-behaviour sanitizers.
+the address and undefined-behaviour sanitizers, `NEGKERNEL_CUDA=1` adds the CUDA kernels, for which
+nvcc must be installed.
 """
 
 import os
@@ -38,6 +39,7 @@ class CMakeBuild(build_ext):
                 f"-DPython_EXECUTABLE={sys.executable}",
                 f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
                 f"-DNEGKERNEL_SANITIZE={os.environ.get('NEGKERNEL_SANITIZE', '0')}",
+                f"-DNEGKERNEL_CUDA={os.environ.get('NEGKERNEL_CUDA', '0')}",
             ]
             if ninja := shutil.which("ninja"):
                 configure += ["-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]

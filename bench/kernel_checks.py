@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from bench.op_calls import LLAMA_3_1_8B, SMALL, Call, Widths, calls
+from negkernel import ops
 from negkernel.testing.compare import assert_close
 
 # No size is a multiple of a block, and one prompt has no prefix.
@@ -18,12 +19,18 @@ CASES = {
     "ragged": (RAGGED, 23, (5, 0, 33)),
     "one row": (UNGATED, 1, (7,)),
 }
-LARGE = {"a model's": (LLAMA_3_1_8B, 200, (64, 0, 700))}
+HEADS_OF_64 = Widths("heads of 64", 384, 1000, 6, 2, 1000, softcap=30.0)
+LARGE = {
+    "a model's": (LLAMA_3_1_8B, 200, (64, 0, 700)),
+    "heads of 64": (HEADS_OF_64, 333, (0, 31, 32, 33, 1)),
+}
 STEPS = (1e-4, 1.0, 20.0)
 
 
-def check(op: str, head: torch.dtype, device: str, *, large: bool = False) -> float:
-    """Run one op's Triton kernel on all cases; return its largest error over what is allowed.
+def check(
+    op: str, head: torch.dtype, device: str, *, large: bool = False, impl: str = "triton"
+) -> float:
+    """Run one op's kernel on all cases; return its largest error over what is allowed.
 
     Outputs are filled with NaN before they are written, inputs are given in strides too, and a
     second run must repeat the first bit for bit.
@@ -34,6 +41,8 @@ def check(op: str, head: torch.dtype, device: str, *, large: bool = False) -> fl
         Of the LM head; the other ops read and write float32 whatever the model's dtype.
     large : bool
         Also at a real model's sizes.
+    impl : str
+        The backend; cases that it does not take are passed over.
 
     Raises
     ------
@@ -41,15 +50,17 @@ def check(op: str, head: torch.dtype, device: str, *, large: bool = False) -> fl
         Naming the case and the worst element.
     """
     worst = 0.0
+    assert (why_not := ops.BACKENDS[op][impl].available()) is None, f"{op}: {why_not}"
     for name, (widths, rows, lengths) in (CASES | (LARGE if large else {})).items():
         for step in STEPS:
             made = calls(widths, rows=rows, lengths=lengths, device=device, head=head, step=step)
             call = next(one for one in made if one.op == op)
-            worst = max(worst, _check(call, step, f"{op}, {head}, {name}, step {step}"))
+            if ops.BACKENDS[op][impl].supports(*call.arguments, **call.options) is None:
+                worst = max(worst, _check(call, step, impl, f"{op}, {head}, {name}, step {step}"))
     return worst
 
 
-def _check(call: Call, step: float, what: str) -> float:
+def _check(call: Call, step: float, impl: str, what: str) -> float:
     every = call.some_rows()
     truth = call.of_rows(every, torch.float64)
     eager = call.of_rows(every, torch.float32).double()
@@ -58,7 +69,7 @@ def _check(call: Call, step: float, what: str) -> float:
     largest = truth.abs().flatten(1).amax(1).view(-1, *[1] * (truth.dim() - 1))
     allowed = 2 * (eager - truth).abs() + 1e-6 * (1 + step) * largest
     with _nan_filled():
-        first, again = call.copied().run("triton"), call.copied(strided=True).run("triton")
+        first, again = call.copied().run(impl), call.copied(strided=True).run(impl)
     assert torch.equal(first, again), f"{what}: a second run on strided inputs differs"
     assert_close(first.double(), truth, budget=allowed, what=what)
     return float(((first.double() - truth).abs() / allowed.clamp_min(1e-300)).max())

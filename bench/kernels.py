@@ -15,7 +15,8 @@ from bench.report import Record, Value
 from negkernel import ops
 from negkernel.testing.timing import Timing, interleave
 
-OURS, EAGER, COMPILED, GEMM = "negkernel", "eager PyTorch", "torch.compile", "the GEMM alone"
+OURS, EAGER, COMPILED = "negkernel", "eager PyTorch", "torch.compile"
+CUDA, GEMM = "CUDA C++", "the GEMM alone"
 # Of the largest result, for float32 throughout; operands in half precision are exact, their
 # products are summed in float32. A wrong row or term is off by its own size.
 BUDGET = 1e-5
@@ -66,6 +67,9 @@ def _contest(
         module = ops.BACKENDS[call.op]["reference"]
         compiled = torch.compile(getattr(module, call.op), dynamic=False)
         contestants[COMPILED] = lambda _: compiled(*call.arguments, **call.options)
+    cuda = ops.BACKENDS[call.op].get("cuda")
+    if cuda is not None and cuda.supports(*call.arguments, **call.options) is None:
+        contestants[CUDA] = lambda _: call.run("cuda")
     if call.op == "logprob":
         dn, weight = call.arguments[0].to(dtype), call.arguments[1]
         product = torch.empty(len(dn), len(weight), dtype=dtype, device=dn.device)

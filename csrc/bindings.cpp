@@ -13,6 +13,9 @@
 #include "norm/norm_cpu.h"
 #include "packed/packed_cpu.h"
 #include "skinny/skinny_cpu.h"
+#ifdef NEGKERNEL_CUDA
+#include "attention/attention_cuda.h"
+#endif
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -245,6 +248,49 @@ void register_kernels(py::module_& parent, const Kernels& kernels) {
       "Write out [M, N] = y [M, K] weight [K, N].");
 }
 
+#ifdef NEGKERNEL_CUDA
+void register_cuda(py::module_& parent) {
+  py::module_ m = parent.def_submodule("cuda");
+  m.def(
+      "attention",
+      [](Address q, Address k, Address v, Address dq, Address dk, Address dv, Address prefix_k,
+         Address prefix_v, Address prefix_start, Address row_prompt, Address score,
+         Address score_self, Address log_sum, Address o, Address dout, std::int64_t P,
+         std::int64_t R, std::int64_t T, int Hq, int Hkv, int D, float scale, float softcap,
+         std::uintptr_t stream) {
+        const cuda::AttentionArgs args{at<const float>(q),
+                                       at<const float>(k),
+                                       at<const float>(v),
+                                       at<const float>(dq),
+                                       at<const float>(dk),
+                                       at<const float>(dv),
+                                       at<const float>(prefix_k),
+                                       at<const float>(prefix_v),
+                                       at<const std::int64_t>(prefix_start),
+                                       at<const std::int64_t>(row_prompt),
+                                       at<float>(score),
+                                       at<float>(score_self),
+                                       at<float>(log_sum),
+                                       at<float>(o),
+                                       at<float>(dout),
+                                       P,
+                                       R,
+                                       T,
+                                       Hq,
+                                       Hkv,
+                                       D,
+                                       scale,
+                                       softcap};
+        py::gil_scoped_release release;
+        cuda::attention(args, stream);
+      },
+      "q"_a, "k"_a, "v"_a, "dq"_a, "dk"_a, "dv"_a, "prefix_k"_a, "prefix_v"_a, "prefix_start"_a,
+      "row_prompt"_a, "score"_a, "score_self"_a, "log_sum"_a, "o"_a, "dout"_a, py::kw_only(), "P"_a,
+      "R"_a, "T"_a, "Hq"_a, "Hkv"_a, "D"_a, "scale"_a, "softcap"_a, "stream"_a,
+      "Enqueue on a cudaStream_t what writes dout [R, Hq, D]; softcap 0 is none.");
+}
+#endif
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
@@ -269,4 +315,7 @@ PYBIND11_MODULE(_C, m) {
   }
 #endif
   m.attr("isas") = py::tuple(isas);
+#ifdef NEGKERNEL_CUDA
+  register_cuda(m);
+#endif
 }

@@ -14,6 +14,7 @@ from bench.kernel_checks import check
 from bench.models import TINY, draws, random_llama
 from bench.op_calls import NAMES
 from negkernel import Engine
+from negkernel.ops import BACKENDS
 
 pytestmark = pytest.mark.gpu
 HEADS = [torch.float32, torch.bfloat16, torch.float16]
@@ -26,6 +27,12 @@ HEADS = [torch.float32, torch.bfloat16, torch.float16]
 )
 def test_a_kernel_is_within_budget_and_repeats(op, head):
     check(op, head, "cuda", large=True)
+
+
+def test_the_cuda_attention_is_within_budget_and_repeats():
+    if why_not := BACKENDS["attention"]["cuda"].available():
+        pytest.skip(why_not)
+    assert check("attention", torch.float32, "cuda", large=True, impl="cuda") > 0
 
 
 @pytest.mark.parametrize("dtype", HEADS, ids=str)

@@ -3,10 +3,10 @@
 import torch
 
 from negkernel.ops import dispatch
-from negkernel.ops.attention import cpp, reference, triton
+from negkernel.ops.attention import cpp, cuda, reference, triton
 from negkernel.ops.contract import check_floats, check_index, check_shape
 
-BACKENDS = {"triton": triton, "cpp": cpp, "reference": reference}
+BACKENDS = {"triton": triton, "cpp": cpp, "cuda": cuda, "reference": reference}
 
 
 def attention(
