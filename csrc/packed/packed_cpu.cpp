@@ -20,8 +20,12 @@ constexpr std::int64_t kTile = 4096;
 struct Entry {
   std::int8_t value;
 };
-struct alignas(32) Votes {  // of one neuron, wide enough to be added up as they are
-  std::int32_t label[8];
+struct Votes {  // of one neuron for up to 8 labels, wide enough to be added up as they are
+  typedef std::int32_t Labels __attribute__((vector_size(32)));
+  Labels labels;
+};
+struct Pick {
+  std::int64_t neuron, table;  // column of the codes, and first entry of its polarity's table
 };
 
 using Row = void (*)(const void* code, const std::int8_t* table, std::int64_t entries,
@@ -84,20 +88,16 @@ void flush(std::int8_t* __restrict sum, std::int64_t* __restrict total, std::int
 }
 
 template <class Code>
-void count_row(const VotesBySizeArgs& a, const std::vector<Votes>& tables, const Code* code,
+void count_row(const VotesBySizeArgs& a, const Pick* pick, const Votes* tables, const Code* code,
                std::int64_t* votes) {
-  const std::int64_t C = a.codes.C;
-  const Votes* middle = tables.data() + (C + 1);
-  Votes total = {};
+  Votes::Labels total = {};
   std::int64_t m = 0;
   for (std::int64_t s = 0; s < a.S; ++s, votes += a.K) {
     for (; m < a.sizes[s]; ++m) {
-      const std::int64_t at = lesser<std::int64_t>(code[a.neurons[m]], C);
-      const Votes& vote = middle[a.polarity[m] * (C + 1) + at];
-#pragma omp simd
-      for (int k = 0; k < 8; ++k) total.label[k] += vote.label[k];
+      const std::int64_t at = lesser<std::int64_t>(code[pick[m].neuron], a.codes.C);
+      total += tables[pick[m].table + at].labels;
     }
-    for (std::int64_t k = 0; k < a.K; ++k) votes[k] = total.label[k];
+    for (std::int64_t k = 0; k < a.K; ++k) votes[k] = total[k];
   }
 }
 
@@ -128,18 +128,27 @@ void votes_by_size(const VotesBySizeArgs& a) {
   for (std::int64_t sign = 0; sign < 3; ++sign) {
     for (std::int64_t code = 0; code < C; ++code) {
       for (std::int64_t k = 0; k < a.K; ++k) {
-        tables[sign * (C + 1) + code].label[k] = a.tables[(sign * C + code) * a.K + k];
+        tables[sign * (C + 1) + code].labels[k] = a.tables[(sign * C + code) * a.K + k];
       }
     }
+  }
+  std::int64_t M = 0;
+  for (std::int64_t s = 0; s < a.S; ++s) M = a.sizes[s] > M ? a.sizes[s] : M;
+  std::vector<Pick> picks(M);
+  for (std::int64_t m = 0; m < M; ++m) {
+    const std::int64_t sign = (a.polarity[m] > 0) - (a.polarity[m] < 0);
+    picks[m] = {a.neurons[m], (sign + 1) * (C + 1)};
   }
 #pragma omp parallel for num_threads(a.num_threads) schedule(static)
   for (std::int64_t q = 0; q < a.codes.Q; ++q) {
     std::int64_t* votes = a.votes + q * a.S * a.K;
     const std::int64_t row = q * a.codes.stride;
     if (a.codes.wide) {
-      count_row(a, tables, static_cast<const std::uint16_t*>(a.codes.data) + row, votes);
+      count_row(a, picks.data(), tables.data(),
+                static_cast<const std::uint16_t*>(a.codes.data) + row, votes);
     } else {
-      count_row(a, tables, static_cast<const std::uint8_t*>(a.codes.data) + row, votes);
+      count_row(a, picks.data(), tables.data(),
+                static_cast<const std::uint8_t*>(a.codes.data) + row, votes);
     }
   }
 }
