@@ -16,8 +16,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(STAMP)
 	@$(BIN)/negkernel demo
 
+# One worker a core and one thread a worker: threads that wait for each other are slower than that.
 test: lint
-	@$(BIN)/pytest -ra
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -ra --numprocesses=logical --dist=worksteal
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet .
