@@ -83,12 +83,10 @@ def steps(device: str, dry: bool) -> dict[str, Callable[[], list[Record]]]:
             name, llamas[name], **sizes, repeats=2 if dry else 3, device=device, quick=dry
         )
 
-    first, *others = llamas
     return {
         "checks": lambda: checks(device, large=not dry),
-        f"sweep {first}": sweep_of(first),
+        **{f"sweep {name}": sweep_of(name) for name in llamas},
         "kernels": lambda: kernels.run(settings),
-        **{f"sweep {name}": sweep_of(name) for name in others},
     }
 
 
