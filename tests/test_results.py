@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 
 from negkernel.results import Gradients, Interventions, Sweep, storage
 
-P, K, N, J, L, I, R = 2, 3, 4, 6, 2, 5, 3  # noqa: E741
+P, K, N, J, L, I, R = 2, 3, 4, 6, 2, 5, 3
 SHIFTS = np.array([-2.0, -1.0, -0.5, 0.0, 1.0, 1.5])
 MOVED = SHIFTS != 0
 

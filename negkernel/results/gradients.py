@@ -79,7 +79,7 @@ class Gradients(Result):
         ValueError
             If `n` is not between 1 and the number of neurons.
         """
-        L, I = self.cg.shape[-2:]  # noqa: E741
+        L, I = self.cg.shape[-2:]
         if not 1 <= n <= L * I:
             raise ValueError(f"top({n}) of {L * I} neurons: n must be between 1 and {L * I}")
         scores = self.neurgrad().reshape(*self.cg.shape[:-2], L * I)
@@ -102,7 +102,7 @@ class Gradients(Result):
             ``prompt_index``, ``prompt``, ``target``, ``layer``, ``neuron``, ``activation``,
             ``base_prob``, ``cg`` and ``neurgrad`` (both probability per unit of activation).
         """
-        P, L, I = self.activation.shape  # noqa: E741
+        P, L, I = self.activation.shape
         if top is None:
             layer, neuron = np.indices((L, I)).reshape(2, 1, 1, L * I)
         else:
@@ -123,7 +123,7 @@ class Gradients(Result):
         )
 
     def __repr__(self) -> str:
-        P, L, I = self.activation.shape  # noqa: E741
+        P, L, I = self.activation.shape
         targets = f"{self.target_ids.shape[1]} targets x " if self._has_target_axis else ""
         return (
             f"Gradients({P} prompts x {targets}{L} layers x {I} neurons, site={self.site!r}, "

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
+
 from neurgrad.features import PackedScores
 from neurgrad.probes import ActProbe, TreeProbe, activation, tree_features
-from sklearn.ensemble import RandomForestClassifier
 
 
 def act_by_recursion(X, y, classes, n, test):

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from neurgrad.features import PackedScores
-from neurgrad.probes import ActProbe, LMProbProbe, MagnProbe, PolarProbe, RandomProbe, TreeProbe
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from neurgrad.features import PackedScores
+from neurgrad.probes import ActProbe, LMProbProbe, MagnProbe, PolarProbe, RandomProbe, TreeProbe
 
 # The checks that feed an estimator no 2-D data; what the others look for in fit and predict is
 # asked of 3-D scores in test_polar_magn.py.

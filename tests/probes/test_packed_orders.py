@@ -4,6 +4,7 @@ from math import factorial
 
 import numpy as np
 import pytest
+
 from neurgrad.features import PackedScores, packed
 from neurgrad.features.orders import order_table, ordinal_scores
 

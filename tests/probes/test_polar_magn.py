@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+
 from neurgrad.features import PackedScores, packed
 from neurgrad.probes import MagnProbe, PolarProbe
 
