@@ -1,1 +1,1 @@
-"""Benchmarks: ``python -m bench sweep|gradients|fidelity``, from the root of the checkout."""
+"""Benchmarks: ``python -m bench NAME`` from the root of the checkout."""

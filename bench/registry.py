@@ -15,6 +15,8 @@ BENCHMARKS = {
     "fidelity": "NEG in low precision: delta and full forwards against float64 truth",
     "kernels": "each op against plain PyTorch, torch.compile and the machine's ceilings",
     "roofline": "the whole sweep: useful FLOP a second over the rate of a large matrix product",
+    "collection": "gradient features of prompts against only reading the prompts",
+    "ranking": "probes' ranking and size search: packed orders against numpy int8",
 }
 
 
