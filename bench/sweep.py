@@ -115,8 +115,7 @@ def _many_prompts(
     """Eight prompts and a neuron of every layer in one call, beside one prompt and one layer."""
     prompts, tokens = 8, 48
     spread = torch.arange(shape.layers)
-    coarse = grid[:: len(grid) // 25]  # 3,200 rows, like one prompt and layer
-    many, one = prompts * len(spread) * len(coarse), len(layers) * len(grid)
+    many, one = prompts * len(spread) * len(grid), len(layers) * len(grid)
     # Hooks see a third of the layers, and the last shift.
     checked = spread[::3]
     engine = negkernel.Engine(model)
@@ -125,7 +124,7 @@ def _many_prompts(
     def call(draw: Draw) -> np.ndarray:
         targets = [ids[0] for ids in draw.targets]
         sweep = engine.sweep(
-            draw.prompts, targets, draw.neurons.numpy(), coarse.numpy(), method="delta"
+            draw.prompts, targets, draw.neurons.numpy(), grid.numpy(), method="delta"
         )
         return sweep.logprob_shift[:, checked, -1].reshape(-1)
 
@@ -137,7 +136,7 @@ def _many_prompts(
         )
 
     def hooks(draw: Draw) -> np.ndarray:
-        amounts = coarse[-1].expand(len(checked))
+        amounts = grid[-1].expand(len(checked))
         values = [
             hooks_rows(model, prompt, target[0], draw.neurons[checked], amounts)
             for prompt, target in zip(draw.prompts, draw.targets, strict=True)
@@ -150,7 +149,7 @@ def _many_prompts(
             Contestant(
                 f"{OURS}, one call",
                 call,
-                note=f"{shape}; a neuron of each layer x {len(coarse)} shifts x {prompts} prompts",
+                note=f"{shape}; a neuron of each layer x {len(grid)} shifts x {prompts} prompts",
             ),
             Contestant(
                 HOOKS,
