@@ -140,7 +140,7 @@ def mlp_step(
         gate = None
         if base.gate is not None and dgate is not None:
             gate = base.gate[at] + dgate[entries.row, entries.neuron]
-        dh[entries.row, entries.neuron] += _hidden_shift(spec, gate, up, entries, site, axis)
+        dh[entries.row, entries.neuron] += hidden_shift(spec, gate, up, entries, site, axis)
     out = spec.down.linear(dh, precision)
     stream.pending = _branch(block, block.mlp_out, base.mlp_out, out, stream, precision)
     if block.mlp_sum is not None and base.mlp_sum is not None:
@@ -163,7 +163,7 @@ def enter(
     """
     at = (prompt[entries.row], entries.neuron)
     gate = None if base.gate is None else base.gate[at]
-    change = _hidden_shift(block.mlp, gate, base.up[at], entries, site, axis)
+    change = hidden_shift(block.mlp, gate, base.up[at], entries, site, axis)
     neurons, column = torch.unique(entries.neuron, return_inverse=True)
     columns = block.mlp.down.columns(neurons, precision)
     r = len(prompt)
@@ -179,7 +179,7 @@ def enter(
     return _norm(block.mlp_sum, base.mlp_sum, d, prompt, precision)
 
 
-def _hidden_shift(
+def hidden_shift(
     spec: MLP, gate: Tensor | None, up: Tensor, entries: Entries, site: str, axis: str
 ) -> Tensor:
     """Change [E] of the MLP's hidden vector when each entry's neuron is shifted.

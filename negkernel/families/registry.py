@@ -55,7 +55,7 @@ def describe(model: Any, precision: Precision) -> Decoder:
             raise NotImplementedError(
                 f"method='delta' cannot read this {model_type} model: {reason}. {_SUFFIX}"
             )
-    _refuse_hooks(model)
+    refuse_hooks(model)
     return decoder
 
 
@@ -79,7 +79,7 @@ def _block_projections(block: Block) -> list[Projection]:
     return found if mlp.gate is None else [*found, mlp.gate]
 
 
-def _refuse_hooks(model: nn.Module) -> None:
+def refuse_hooks(model: nn.Module) -> None:
     """Refuse a model that carries forward hooks: the delta forward would not run them.
 
     The hooks that transformers itself installs only record outputs.

@@ -7,7 +7,7 @@ from typing import Any
 
 from negkernel.families.activations import activation_name
 from negkernel.families.parts import Precision
-from negkernel.families.registry import _refuse_hooks as refuse_hooks
+from negkernel.families.registry import refuse_hooks
 from negkernel.families.weights import why_not_dense
 from negkernel.masked.parts import Encoder
 
