@@ -33,6 +33,7 @@ FORMAT = "negkernel-result"
 
 _UNSIGNED = "0" * 64
 _LENGTH_BYTES = 8  # safetensors: a little-endian length, a JSON header of that length, the data
+_ALIGNMENT = 8  # of the data: the header is filled up with spaces
 
 
 def write(
@@ -67,11 +68,12 @@ def write(
         "fields": json.dumps(dict(described), default=operator.index),
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    content = safetensors.numpy.save(contiguous, metadata=metadata)
-    start = _find_digest(content, _UNSIGNED)
-    digest = hashlib.sha256(content).hexdigest().encode()
-    whole = memoryview(content)
-    _replace_file(path, [whole[:start], digest, whole[start + len(digest) :]])
+    header, data = _sorted_header(safetensors.numpy.save(contiguous, metadata=metadata))
+    hasher = hashlib.sha256(header)
+    hasher.update(data)
+    start = _find_digest(header, _UNSIGNED)
+    digest = hasher.hexdigest().encode()
+    _replace_file(path, [header[:start], digest, header[start + len(digest) :], data])
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -136,6 +138,20 @@ def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
             "restore it from a copy or compute it again"
         )
     return metadata
+
+
+def _sorted_header(content: bytes) -> tuple[bytes, memoryview]:
+    """Split a safetensors file into its header, metadata in alphabetical order, and its data.
+
+    The library writes metadata in an order that changes from call to call; equal results should
+    be equal files.
+    """
+    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    header = json.loads(content[_LENGTH_BYTES:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text, memoryview(content)[end:]
 
 
 def _find_digest(content: bytes, digest: str) -> int:
