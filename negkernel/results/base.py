@@ -50,7 +50,7 @@ class Result:
                 f"{sizes['P']} prompts need as many targets and prompt_tokens, got "
                 f"{len(self.targets)} and {len(self.prompt_tokens)}"
             )
-        for name, axes in {"target_ids": "PK", **self._axes()}.items():
+        for name, axes in {"target_ids": "PK", **self.array_axes()}.items():
             array = getattr(self, name)
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"{name} must be a numpy array, got {type(array).__name__}")
@@ -69,8 +69,13 @@ class Result:
                 )
             sizes.update(zip(axes, array.shape, strict=True))
 
-    def _axes(self) -> Mapping[str, str]:
-        """Name the axes of each array: a letter for a size, a digit for a fixed one."""
+    def array_axes(self) -> Mapping[str, str]:
+        """Axes of each array that the kind of result adds, a letter an axis.
+
+        Letters name sizes as they do everywhere (``P`` prompts, ``K`` targets, ...); a digit is a
+        fixed size. ``K`` stands there also where the arrays drop it, one target a prompt being
+        given. Keys are the names of the fields; optional arrays that are None are left out.
+        """
         return {}
 
     @property

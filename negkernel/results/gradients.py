@@ -39,7 +39,8 @@ class Gradients(Result):
     activation: np.ndarray
     site: str
 
-    def _axes(self) -> Mapping[str, str]:
+    def array_axes(self) -> Mapping[str, str]:
+        """See :meth:`negkernel.results.base.Result.array_axes`."""
         return {"prob": "PK", "cg": "PKLI", "activation": "PLI"}
 
     def neurgrad(self, threshold: float = 0.0) -> np.ndarray:

@@ -37,7 +37,8 @@ class Interventions(Result):
     logprob_shift: np.ndarray
     method: str
 
-    def _axes(self) -> Mapping[str, str]:
+    def array_axes(self) -> Mapping[str, str]:
+        """See :meth:`negkernel.results.base.Result.array_axes`."""
         return {"base_logprob": "PK", "logprob_shift": "PKR"}
 
     def prob_shift(self) -> np.ndarray:

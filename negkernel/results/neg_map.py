@@ -56,7 +56,8 @@ class NegMap(Result):
     method: str
     rows: int
 
-    def _axes(self) -> Mapping[str, str]:
+    def array_axes(self) -> Mapping[str, str]:
+        """See :meth:`negkernel.results.base.Result.array_axes`."""
         return {
             "neg": "PKLI",
             "pearson": "PKLI",

@@ -69,7 +69,8 @@ class Sweep(Result):
     rank: np.ndarray | None = None
     top_changed: np.ndarray | None = None
 
-    def _axes(self) -> Mapping[str, str]:
+    def array_axes(self) -> Mapping[str, str]:
+        """See :meth:`negkernel.results.base.Result.array_axes`."""
         optional = {"logit_diff": "PNJ", "kl": "PNJ", "rank": "PKNJ", "top_changed": "PNJ"}
         asked = {name: axes for name, axes in optional.items() if getattr(self, name) is not None}
         return asked | {

@@ -43,7 +43,7 @@ def _along(axis: str, parts: Sequence[R]) -> R:
     if len(parts) == 1:
         return first
     joined: dict[str, Any] = {}
-    for name, axes in {"target_ids": "PK", **first._axes()}.items():
+    for name, axes in {"target_ids": "PK", **first.array_axes()}.items():
         if first.target_ids.ndim == 1:
             axes = axes.replace("K", "")
         if axis in axes:
