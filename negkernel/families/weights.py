@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+# How bitsandbytes lays out a 4-bit matrix for AVX512-BF16: blocks of outputs, one after another.
+_PACKED_OUTPUTS = 32
 
 
 def _storage(module: Any) -> str | None:
@@ -41,8 +45,8 @@ def dense_weight(module: Any) -> Tensor:
 
     A view of the parameter for ``nn.Linear`` and ``Conv1D``. bitsandbytes layers are dequantized
     afresh at each call: one matrix at a time is held, never the model. Their 4-bit layers are
-    weight-only, so the dequantized matrix is exactly the map they apply; 8-bit layers also round
-    their input, which the dequantized matrix leaves out.
+    weight-only, so the dequantized matrix is exactly the map they apply, but for the input that a
+    bfloat16 kernel rounds; 8-bit layers round their input too, which the matrix leaves out.
 
     Raises
     ------
@@ -56,6 +60,8 @@ def dense_weight(module: Any) -> Tensor:
     if storage == "transposed":
         return weight.detach().t()
     if storage == "Linear4bit":
+        if getattr(weight.quant_state, "packing_format_for_cpu", False):
+            return _unpacked(weight.data, weight.quant_state)
         from bitsandbytes.functional import dequantize_4bit
 
         return dequantize_4bit(weight.data, weight.quant_state)
@@ -69,6 +75,22 @@ def dense_weight(module: Any) -> Tensor:
         "nn.Linear, Conv1D or a bitsandbytes layer. Use method='suffix', which runs the model's "
         "own modules."
     )
+
+
+def _unpacked(weight: Tensor, state: Any) -> Tensor:
+    """Dequantize a matrix that bitsandbytes has repacked for AVX512-BF16: [out, in] float32.
+
+    It does so in place at a layer's first forward on such a CPU, rounds the scale of each block of
+    inputs to bfloat16, and no longer dequantizes the result itself. A byte holds output j of its
+    block in the low and output j + 16 in the high half, for inputs in pairs.
+    """
+    out, inner = state.shape
+    halves = weight.reshape(-1, _PACKED_OUTPUTS)
+    code = torch.cat([halves & 15, halves >> 4], dim=1)
+    code = code.view(out // _PACKED_OUTPUTS, inner // 2, _PACKED_OUTPUTS, 2)
+    code = code.transpose(1, 2).reshape(out, inner)
+    scale = state.absmax.t().float().repeat_interleave(state.blocksize, dim=1)
+    return state.code[code.long()] * scale
 
 
 def dense_shape(module: Any) -> tuple[int, int]:
