@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from negkernel.host import Host
-from negkernel.masked import MaskedDelta
 from negkernel.methods import Method, Work
 from negkernel.prompts import Request
 from negkernel.rows import Rows
@@ -32,10 +31,6 @@ def run(
 
     With ``readings`` the changes have the columns of :mod:`negkernel.readings`.
     """
-    if readings and isinstance(runner, MaskedDelta):
-        raise NotImplementedError(
-            "KL and rank of a masked model are not read by method='delta'; pass method='full'"
-        )
     targets = torch.from_numpy(request.target_ids)
     spelling = torch.from_numpy(request.spelling_ids)
     watched = torch.cat([targets, torch.where(spelling < 0, targets, spelling)], dim=1)

@@ -47,7 +47,9 @@ class MaskedDelta:
             rows = work.rows(first, last)
             targets, watched = work.targets[first:last], work.watched[first:last]
             neurons = work.neurons[first:last]
-            change = torch.empty(len(rows), targets.shape[1], dtype=self.precision.state)
+            K = targets.shape[1]
+            width = 2 * K + 2 if work.readings else K
+            change = torch.empty(len(rows), width, dtype=self.precision.state)
             base_logprob = torch.empty(watched.shape, dtype=self.precision.state)
             activation = torch.empty(neurons.shape[:2], dtype=self.precision.state)
             for prompts in by_length(work.tokens[first:last]):
@@ -69,6 +71,7 @@ class MaskedDelta:
                         site=work.site,
                         axis=work.axis,
                         precision=self.precision,
+                        readings=work.readings,
                     ).cpu()
             yield Part(first, last, base_logprob, change, activation)
 

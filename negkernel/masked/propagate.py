@@ -18,6 +18,7 @@ from negkernel.masked.trace import Trace
 from negkernel.ops.logprob import logprob
 from negkernel.ops.mlp import mlp
 from negkernel.ops.norm import norm
+from negkernel.readings import from_differences
 from negkernel.rows import Rows
 
 
@@ -31,6 +32,7 @@ def propagate(
     site: str,
     axis: str,
     precision: Precision,
+    readings: bool = False,
 ) -> Tensor:
     """Differences of log p(target) for one batch of rows.
 
@@ -42,10 +44,12 @@ def propagate(
         Target token ids of the traced prompts.
     site, axis : str
         A resolved site and an axis, see :mod:`negkernel.sites`.
+    readings : bool
+        Read off everything that :mod:`negkernel.readings` lists.
 
     Returns
     -------
-    Tensor [r, K]
+    Tensor [r, K], or [r, 2 K + 2] with readings
         ``log p(t | shifted) - log p(t)``, natural logarithm, in the state dtype.
     """
     first = int(rows.first_layer()[0])
@@ -58,7 +62,7 @@ def propagate(
         entries = _entries(rows, index, base.up)
         last = index == encoder.n_layers - 1
         d, at = step(layer, base, d, at, entries, site, axis, precision, last=last)
-    return _read_out(encoder, trace, d, at.prompt, targets, precision)
+    return _read_out(encoder, trace, d, at.prompt, targets, precision, readings)
 
 
 def _read_out(
@@ -68,8 +72,9 @@ def _read_out(
     prompt: Tensor,
     targets: Tensor,
     precision: Precision,
+    readings: bool,
 ) -> Tensor:
-    """Take differences of the last layer's output [R, H] through the head: [R, K]."""
+    """Take differences of the last layer's output [R, H] through the head."""
     head, device = encoder.head, trace.logprob.device
     d, prompt = d.to(device), prompt.to(device)
     final = encoder.final_norm
@@ -85,10 +90,14 @@ def _read_out(
     def tile(start: int, stop: int) -> Tensor:
         return precision.rounded(weight[start:stop])
 
+    dn, targets, base = precision.rounded(dn), targets.to(device), trace.logprob
+    if readings:
+        picked = precision.rounded(weight[targets])
+        centre = precision.matmul(base.exp(), weight.t())
+        return from_differences(dn, tile, picked, centre, base, targets, prompt)
     # On a GPU one kernel takes the matrix as it is; elsewhere it is rounded tile by tile.
     whole = weight.is_cuda and weight.dtype == precision.operand
-    head_weight = weight if whole else tile
-    return logprob(precision.rounded(dn), head_weight, trace.logprob, targets.to(device), prompt)
+    return logprob(dn, weight if whole else tile, base, targets, prompt)
 
 
 def _entries(rows: Rows, layer: int, like: Tensor) -> Entries:
