@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from negkernel.answers import gradients, intervene, readout, sweep
+from negkernel.answers.gradients import LayerGradients
 from negkernel.host import METHODS as METHODS
 from negkernel.host import Host
 from negkernel.loading import load
@@ -305,6 +306,41 @@ class Engine:
         """
         request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
         return gradients.gradients(self._host, request, site=site, method=method)
+
+    def stream_gradients(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        *,
+        site: str = "paper",
+        method: str = "auto",
+        target_prefix: str = "auto",
+        target_encoding: str = "joint",
+        mask_index: int | None = None,
+    ) -> Iterator[LayerGradients]:
+        """Gradients as :meth:`gradients` computes them, a layer at a time, left on their device.
+
+        For whoever reduces them at once: nothing of size [P, K, L, I] exists.
+
+        Parameters
+        ----------
+        prompts, targets, site, method, target_prefix, target_encoding, mask_index
+            As in :meth:`gradients`.
+
+        Yields
+        ------
+        LayerGradients
+            ``prompts`` (slice), ``layer``, ``prob`` [p, K], ``cg`` [p, K, I] and ``activation``
+            [p, I]: tensors, every layer of some prompts, from the last one down where the method
+            is "delta", before the next prompts.
+
+        Raises
+        ------
+        ValueError, NotImplementedError
+            As in :meth:`sweep`, at the call.
+        """
+        request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        return gradients.by_layer(self._host, request, site=site, method=method)
 
     def path_gradients(
         self,

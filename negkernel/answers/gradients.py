@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from negkernel import autograd, backward, path_graph
 from negkernel.delta import Delta, layer_activation
@@ -18,41 +20,78 @@ from negkernel.results import Gradients
 from negkernel.trace import trace
 
 
-def gradients(host: Host, request: Request, *, site: str, method: str) -> Gradients:
-    """Answer :meth:`negkernel.Engine.gradients`."""
-    site = host.site(site)
-    runner = _method(host, method)
-    P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
-    dtype = host.result_dtype
-    prob, cg = np.empty((P, K), dtype), np.empty((P, K, L, I), dtype)
-    activation = np.empty((P, L, I), dtype)
+@dataclass(frozen=True, slots=True)
+class LayerGradients:
+    """Gradients of one layer for consecutive prompts, on the device that computed them.
+
+    Attributes
+    ----------
+    prompts : slice
+        Which p of the request's P prompts.
+    layer : int
+    prob : Tensor [p, K]
+        ``p(target)``, the same for every layer of these prompts.
+    cg : Tensor [p, K, I]
+        ``d p(target) / d activation``.
+    activation : Tensor [p, I]
+        Activation of each neuron at the probed position.
+    """
+
+    prompts: slice
+    layer: int
+    prob: Tensor
+    cg: Tensor
+    activation: Tensor
+
+
+def by_layer(host: Host, request: Request, *, site: str, method: str) -> Iterator[LayerGradients]:
+    """Answer :meth:`negkernel.Engine.stream_gradients`."""
+    return _layers(host, request, host.site(site), _method(host, method))
+
+
+def _layers(host: Host, request: Request, site: str, runner: Method) -> Iterator[LayerGradients]:
     ids = torch.from_numpy(request.target_ids)
     if isinstance(runner, Delta):
         for first, last in runner.groups(request.tokens):
             base = trace(runner.decoder, request.tokens[first:last], runner.precision)
             chosen = ids[first:last].to(base.logprob.device)
-            prob[first:last] = base.logprob.gather(1, chosen).exp().cpu().numpy()
+            prob = base.logprob.gather(1, chosen).exp()
             for layer, gradient in backward.gradients(
                 runner.decoder, base, ids[first:last], site=site, precision=runner.precision
             ):
-                cg[first:last, :, layer] = gradient.cpu().numpy()
                 values = layer_activation(runner.decoder, base, layer, site)
-                activation[first:last, layer] = values.cpu().numpy()
+                yield LayerGradients(slice(first, last), layer, prob, gradient, values)
+        return
+    if isinstance(runner, MaskedDelta):
+        results = runner.gradients(request.tokens, request.positions, ids, site=site)
     else:
-        if isinstance(runner, MaskedDelta):
-            results = runner.gradients(request.tokens, request.positions, ids, site=site)
-        else:
-            results = autograd.gradients(
-                host.model,
-                host.feed_forwards,
-                request.tokens,
-                request.positions,
-                ids,
-                site=site,
+        results = autograd.gradients(
+            host.model,
+            host.feed_forwards,
+            request.tokens,
+            request.positions,
+            ids,
+            site=site,
+        )
+    for p, (logprob, values, gradient) in enumerate(results):
+        prob = logprob.exp()[None]
+        for layer in range(host.n_layers):
+            yield LayerGradients(
+                slice(p, p + 1), layer, prob, gradient[None, :, layer], values[None, layer]
             )
-        for p, (logprob, values, gradient) in enumerate(results):
-            prob[p], activation[p] = logprob.exp().numpy(), values.numpy()
-            cg[p] = gradient.numpy()
+
+
+def gradients(host: Host, request: Request, *, site: str, method: str) -> Gradients:
+    """Answer :meth:`negkernel.Engine.gradients`."""
+    site = host.site(site)
+    P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
+    dtype = host.result_dtype
+    prob, cg = np.empty((P, K), dtype), np.empty((P, K, L, I), dtype)
+    activation = np.empty((P, L, I), dtype)
+    for part in by_layer(host, request, site=site, method=method):
+        prob[part.prompts] = part.prob.cpu().numpy()
+        cg[part.prompts, :, part.layer] = part.cg.cpu().numpy()
+        activation[part.prompts, part.layer] = part.activation.cpu().numpy()
     return Gradients(
         **request.fields(),
         **host.identity(),

@@ -116,8 +116,12 @@ def collect_prompts(
         rows = slice(start, min(start + step, len(prompts)))
         name = shard_name(rows)
         if name not in done:
-            batch = next(stream(engine, prompts[: rows.stop], site=site, first=start))
-            write = partial(save_shard, features=batch, gold=gold[rows], activations=activations)
+            batch = next(
+                stream(
+                    engine, prompts[: rows.stop], site=site, first=start, activations=activations
+                )
+            )
+            write = partial(save_shard, features=batch, gold=gold[rows])
             replace_file(folder / name, write)
             done[name] = sha256(folder / name)
             write_manifest(folder, asked, done)

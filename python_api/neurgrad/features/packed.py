@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -232,10 +232,15 @@ def check_finite(scores: NDArray) -> None:
         A score is NaN or infinite.
     """
     if not np.isfinite(scores).all():
-        raise ValueError(
-            "the scores contain NaN or infinity, which have no order or no sign; "
-            "drop those prompts or collect the gradients in a wider dtype"
-        )
+        refuse_unordered()
+
+
+def refuse_unordered() -> NoReturn:
+    """Raise the ValueError about scores that are NaN or infinite."""
+    raise ValueError(
+        "the scores contain NaN or infinity, which have no order or no sign; "
+        "drop those prompts or collect the gradients in a wider dtype"
+    )
 
 
 def _concatenate(parts: list[Ties]) -> Ties:

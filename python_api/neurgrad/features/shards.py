@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import factorial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,16 @@ from safetensors.numpy import save_file
 
 from neurgrad.features.batches import Features
 from neurgrad.features.packed import PackedScores, Ties
+from neurgrad.features.planes import MAX_CODES, join_planes, split_planes
 
 
-def save_shard(path: Path, features: Features, gold: NDArray, *, activations: bool) -> None:
-    """Write a batch: codes [q, N], its ties, probabilities [q, K], gold [q], activations [q, N]."""
+def save_shard(path: Path, features: Features, gold: NDArray) -> None:
+    """Write a batch of q prompts.
+
+    ``codes`` [q, N], for five labels their low bytes, with the two high bits of four codes a byte
+    in ``high`` [q, ceil(N / 4)]; their ties, ``probability`` [q, K], ``gold`` [q] and, where they
+    were read, ``activation`` [q, N].
+    """
     scores = features.scores
     tensors = {
         "codes": scores.codes,
@@ -25,7 +32,9 @@ def save_shard(path: Path, features: Features, gold: NDArray, *, activations: bo
         "probability": features.probability,
         "gold": gold.astype(np.int64),
     }
-    if activations:
+    if _has_planes(scores.n_labels):
+        tensors["codes"], tensors["high"] = split_planes(scores.codes)
+    if features.activation is not None:
         tensors["activation"] = features.activation
     save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path)
 
@@ -51,9 +60,16 @@ def map_tensor(path: Path, name: str) -> NDArray:
 
 
 def read_scores(path: Path, n_labels: int) -> PackedScores:
-    """Score orders of a shard, the codes mapped."""
+    """Score orders of a shard, the codes mapped (for five labels joined from their planes)."""
     prompt, neuron, equal = (read_tensor(path, f"tie_{part}") for part in _TIES)
-    return PackedScores(map_tensor(path, "codes"), n_labels, Ties(prompt, neuron, equal))
+    codes = map_tensor(path, "codes")
+    if _has_planes(n_labels):
+        codes = join_planes(codes, map_tensor(path, "high"))
+    return PackedScores(codes, n_labels, Ties(prompt, neuron, equal))
+
+
+def _has_planes(n_labels: int) -> bool:
+    return 256 < factorial(n_labels + 1) <= MAX_CODES
 
 
 _TIES = ("prompt", "neuron", "equal")

@@ -15,7 +15,7 @@ from neurgrad.features.packed import PackedScores, join
 from neurgrad.features.shards import map_tensor, read_scores, read_tensor
 from neurgrad.runs.files import replace_file, sha256
 
-FORMAT, VERSION = "negkernel-features", 1
+FORMAT, VERSION = "negkernel-features", 2
 
 
 class FeatureStore:
