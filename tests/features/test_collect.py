@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from feature_models import asked, reader
+from safetensors import safe_open
 
 from neurgrad.features import (
     FeatureStore,
@@ -165,6 +166,26 @@ def test_light_mode_learns_what_a_store_teaches(engine, tmp_path, kind):
     np.testing.assert_array_equal(lightly.predict(live), from_store.predict(store))
     expected = from_store.accuracy_by_size(store, store.gold)
     assert lightly.accuracy_by_size(live, live.gold) == expected
+
+
+def test_five_labels_take_ten_bits(engine, tmp_path):
+    prompts = asked(4, tuple("abcde"))
+    collect_prompts(engine, prompts, tmp_path)
+    with safe_open(tmp_path / "prompts-0-4.safetensors", framework="np") as file:
+        planes = [file.get_tensor(name) for name in ("codes", "high")]
+    assert sum(plane.nbytes for plane in planes) == 4 * 48 * 10 // 8
+
+
+def test_a_stream_of_chosen_neurons_is_part_of_the_whole(engine):
+    prompts = asked(6)
+    neurons = np.array([0, 3, 23, 24, 47])
+    whole = list(stream(engine, prompts, activations=True))
+    some = list(stream(engine, prompts, activations=True, neurons=neurons))
+    for few, all_of_them in zip(some, whole, strict=True):
+        np.testing.assert_array_equal(few.scores.codes, all_of_them.scores.codes[:, neurons])
+        np.testing.assert_array_equal(few.activation, all_of_them.activation[:, neurons])
+        np.testing.assert_array_equal(few.probability, all_of_them.probability)
+    assert next(stream(engine, prompts)).activation is None
 
 
 def test_the_stream_starts_where_it_is_told(engine):
