@@ -8,6 +8,7 @@ import pytest
 
 from negkernel.engine import METHODS
 from negkernel.sites import AXES, SITES
+from neurgrad import demo
 from neurgrad.cli import options
 from neurgrad.cli.neurons import parse_neurons
 from neurgrad.cli.prompt_files import read_prompts
@@ -181,6 +182,37 @@ def test_chat_needs_a_template(negkernel):
     status, _, err = negkernel("sweep", *ASK, "--chat")
     assert (status, err.count("\n")) == (2, 1)
     assert "--chat" in err
+
+
+MASKED = ("--model", "demo-masked", "--prompt", "[MASK] is the capital of [MASK] .")
+
+
+def test_a_mask_is_chosen_by_its_index(tmp_path: Path, negkernel):
+    engine = demo.load("masked")
+    targets = ["Paris", "France"]
+    for index, target in enumerate(targets):
+        path = tmp_path / f"{index}.csv"
+        how = ("--mask-index", index, "--neurons", "0:3,1:5", "--output", path)
+        assert negkernel("grad", *MASKED, "--target", target, *how)[0] == 0
+        found = pd.read_csv(path)["cg"]
+        alone = engine.gradients(MASKED[3:], [target], mask_index=index).cg
+        np.testing.assert_allclose(found, alone[0, [0, 1], [3, 5]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "reason"),
+    [
+        ((*MASKED, "--target", "Paris"), "--prompt", "2 mask tokens"),
+        ((*MASKED, "--target", "Paris", "--mask-index", "2"), "--mask-index", "2 mask tokens"),
+        ((*MASKED, "--target", "Paris", "--mask-index", "-1"), "--mask-index", "-1"),
+        ((*ASK, "--mask-index", "0"), "--mask-index", "causal"),
+    ],
+)
+def test_a_mask_that_is_not_there_is_refused(negkernel, given: tuple, option: str, reason: str):
+    status, out, err = negkernel("sweep", *given)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert option in err
+    assert reason in err
 
 
 def test_a_row_that_the_model_cannot_take_is_named(tmp_path: Path, negkernel):

@@ -41,7 +41,7 @@ def start(arguments: list[str]) -> multiprocessing.process.BaseProcess:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         [
-            "neurgrad.cli.command",
+            "neurgrad.cli.execute",
             "transformers.models.auto.modeling_auto",
             "transformers.models.auto.tokenization_auto",
             "transformers.models.llama.modeling_llama",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from neurgrad.cli.command import run_command
 from neurgrad.cli.options import (
     ChatOption,
     DeviceOption,
     DryRunOption,
     DTypeOption,
+    MaskIndexOption,
     MethodOption,
     ModelOption,
     NeuronsOption,
@@ -31,6 +33,7 @@ def grad(
     site: SiteOption = "paper",
     chat: ChatOption = False,
     target_prefix: TargetPrefixOption = "auto",
+    mask_index: MaskIndexOption = None,
     method: MethodOption = "auto",
     dtype: DTypeOption = "auto",
     device: DeviceOption = None,
@@ -41,32 +44,4 @@ def grad(
     plot: PlotOption = None,
 ) -> int:
     """Estimate what every neuron does to the target, from gradients (NeurGrad)."""
-    from neurgrad.cli.job import read_job
-
-    job = read_job(
-        model=model,
-        prompt=prompt,
-        target=target,
-        prompts=prompts,
-        neurons=neurons,
-        site=site,
-        chat=chat,
-        target_prefix=target_prefix,
-        method=method,
-        dtype=dtype,
-        device=device,
-        seed=seed,
-        dry_run=dry_run,
-        resume=resume,
-        output=output,
-        plot=plot,
-        shifts=None,
-        axis="magnitude",
-        resolution="grid",
-        tol=1e-3,
-    )
-    from neurgrad.cli.command import (
-        run_job,  # torch comes with it, after the options are found good
-    )
-
-    return run_job(job)
+    return run_command(**locals())

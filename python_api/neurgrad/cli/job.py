@@ -28,20 +28,21 @@ class Job:
     file: Path | None
     chat: bool
     target_prefix: str
+    mask_index: int | None
     neurons: Choice
     neurons_text: str
-    shifts: np.ndarray | None
-    shifts_text: str
     site: str
-    axis: str
     method: str
-    resolution: str
-    tol: float
     seed: int
     dry_run: bool
     resume: bool
     output: Path | None
     plot: Path | None
+    shifts: np.ndarray | None = None
+    shifts_text: str = ""
+    axis: str = "magnitude"
+    resolution: str = "grid"
+    tol: float = 1e-3
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, beside the model and the prompts."""
@@ -50,6 +51,7 @@ class Job:
             "--site": self.site,
             "--method": self.method,
             "--target-prefix": self.target_prefix,
+            "--mask-index": self.mask_index,
             "--seed": self.seed,
         }
         if self.shifts is None:
@@ -70,10 +72,11 @@ def read_job(
     target: list[str] | None,
     prompts: Path | None,
     neurons: str,
-    shifts: str | None,
     output: Path | None,
     plot: Path | None,
     resume: bool,
+    shifts: str | None = None,
+    tol: float = Job.tol,
     **options: Any,
 ) -> Job:
     """Read the options of ``sweep`` and ``grad``.
@@ -89,8 +92,8 @@ def read_job(
     if plot is not None:
         with blame("--plot", plot):
             check_plot_folder(plot)
-    if not 0 < options["tol"] < 1:
-        refuse("--tol", f"{options['tol']}: expected a number between 0 and 1")
+    if not 0 < tol < 1:
+        refuse("--tol", f"{tol}: expected a number between 0 and 1")
     _check_resume(output, resume)
     with blame("--neurons", neurons):
         choice = parse_neurons(neurons)
@@ -110,6 +113,7 @@ def read_job(
         output=output,
         plot=plot,
         resume=resume,
+        tol=tol,
         **options,
     )
 

@@ -78,6 +78,16 @@ TargetPrefixOption = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+MaskIndexOption = Annotated[
+    int | None,
+    typer.Option(
+        "--mask-index",
+        metavar="N",
+        help="Of a masked model: which mask token is probed, from 0, where a prompt has several.",
+        rich_help_panel=_WHAT,
+        min=0,
+    ),
+]
 NeuronsOption = Annotated[
     str,
     typer.Option(

@@ -82,13 +82,8 @@ class Session:
     def plan(self, *, calibrate: bool) -> Plan:
         """Price the job; of ``top:N`` by the strongest neurons of the first prompt."""
         job = self.job
-        how: dict[str, Any] = {
-            "site": job.site,
-            "method": job.method,
-            "target_prefix": job.target_prefix,
-        }
         if job.shifts is None:
-            return self.engine.plan(self.prompts, job.targets, calibrate=calibrate, **how)
+            return self.engine.plan(self.prompts, job.targets, calibrate=calibrate, **self._how)
         neurons = self.fixed if self.fixed is not None else self._strongest(0, 1)[0]
         return self.engine.plan(
             self.prompts,
@@ -97,7 +92,7 @@ class Session:
             job.shifts,
             axis=job.axis,
             calibrate=calibrate,
-            **how,
+            **self._how,
         )
 
     def compute(self, shard: Shard) -> Sweep | Gradients:
@@ -112,21 +107,25 @@ class Session:
             neurons,
             job.shifts,
             axis=job.axis,
-            site=job.site,
             resolution=job.resolution,
             tol=job.tol,
-            method=job.method,
-            target_prefix=job.target_prefix,
+            **self._how,
         )
 
-    def _gradients(self, first: int, last: int) -> Gradients:
+    @property
+    def _how(self) -> dict[str, Any]:
+        """What every question to the engine is asked with."""
         job = self.job
+        return {
+            "site": job.site,
+            "method": job.method,
+            "target_prefix": job.target_prefix,
+            "mask_index": job.mask_index,
+        }
+
+    def _gradients(self, first: int, last: int) -> Gradients:
         return self.engine.gradients(
-            self.prompts[first:last],
-            job.targets[first:last],
-            site=job.site,
-            method=job.method,
-            target_prefix=job.target_prefix,
+            self.prompts[first:last], self.job.targets[first:last], **self._how
         )
 
     def _strongest(self, first: int, last: int) -> np.ndarray:
@@ -136,25 +135,32 @@ class Session:
     def _check_prompts(self) -> None:
         """Refuse a prompt or target that the model cannot take, and say which."""
         job = self.job
-        how: dict[str, Any] = {"target_prefix": job.target_prefix, "calibrate": False}
         try:
-            self.engine.plan(self.prompts, job.targets, site=job.site, method=job.method, **how)
+            self.engine.plan(self.prompts, job.targets, calibrate=False, **self._how)
         except NotImplementedError as error:
             refuse("--method", f"{job.method!r}: {error}")
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
             for row, pair in enumerate(zip(self.prompts, job.targets, strict=True), start=1):
-                if (reason := self._why_not(*pair, how)) is not None:
+                if (reason := self._why_not(*pair)) is not None:
                     self._refuse_row(row, reason)
             refuse("--prompts", str(error))
 
-    def _why_not(self, prompt: str, target: str, how: dict[str, Any]) -> str | None:
+    def _why_not(self, prompt: str, target: str) -> str | None:
         try:
-            self.engine.plan([prompt], [target], **how)
-        except ValueError as error:
+            self.engine.plan([prompt], [target], calibrate=False, **self._how)
+        except (ValueError, IndexError) as error:
             return str(error)
         return None
 
     def _refuse_row(self, row: int, reason: str) -> None:
+        """Blame the option, or the cell of the file, that `reason` is about.
+
+        `reason` comes from asking for this prompt alone, so it speaks of prompt 0.
+        """
+        if reason.startswith("mask_index"):
+            reason = reason.replace("prompt 0", f"prompt {row - 1}")
+            refuse("--mask-index", f"{self.job.mask_index}: {reason}")
+        reason = reason.removeprefix("prompt 0 ")
         about_target = reason.startswith("target")
         if self.job.file is not None:
             column = "answer" if about_target else "prompt"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from neurgrad.cli.command import run_command
 from neurgrad.cli.options import (
     AxisOption,
     ChatOption,
     DeviceOption,
     DryRunOption,
     DTypeOption,
+    MaskIndexOption,
     MethodOption,
     ModelOption,
     NeuronsOption,
@@ -37,6 +39,7 @@ def sweep(
     axis: AxisOption = "magnitude",
     chat: ChatOption = False,
     target_prefix: TargetPrefixOption = "auto",
+    mask_index: MaskIndexOption = None,
     method: MethodOption = "auto",
     resolution: ResolutionOption = "grid",
     tol: TolOption = 1e-3,
@@ -49,32 +52,4 @@ def sweep(
     plot: PlotOption = None,
 ) -> int:
     """Shift neurons by many amounts and read the target's probability each time."""
-    from neurgrad.cli.job import read_job
-
-    job = read_job(
-        model=model,
-        prompt=prompt,
-        target=target,
-        prompts=prompts,
-        neurons=neurons,
-        shifts=shifts,
-        site=site,
-        axis=axis,
-        chat=chat,
-        target_prefix=target_prefix,
-        method=method,
-        resolution=resolution,
-        tol=tol,
-        dtype=dtype,
-        device=device,
-        seed=seed,
-        dry_run=dry_run,
-        resume=resume,
-        output=output,
-        plot=plot,
-    )
-    from neurgrad.cli.command import (
-        run_job,  # torch comes with it, after the options are found good
-    )
-
-    return run_job(job)
+    return run_command(**locals())
