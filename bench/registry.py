@@ -13,8 +13,12 @@ BENCHMARKS = {
     "sweep": "shifts a second: delta against hooks, an expert's recipe and a plain forward",
     "gradients": "all neurons, several labels: last-token VJPs against plain and full backwards",
     "fidelity": "NEG in low precision: delta and full forwards against float64 truth",
+    "curvature": "NEG over ranges of shifts against the gradient at zero, in float64",
     "kernels": "each op against plain PyTorch, torch.compile and the machine's ceilings",
     "roofline": "the whole sweep: useful FLOP a second over the rate of a large matrix product",
+    "masked": "a BERT of base size: delta against hooks, and peak memory",
+    "attribution": "scores of all neurons: IG, LPI and NEG against the usual ways",
+    "spectral": "curves from a few shifts: against the grid, and how honest their errors are",
     "collection": "gradient features of prompts against only reading the prompts",
     "ranking": "probes' ranking and size search: packed orders against numpy int8",
 }

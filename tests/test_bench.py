@@ -37,7 +37,8 @@ def one_thread():
     [
         (["sweep"], {"p20_s", "p50_s", "p80_s", "repeats", "rows_per_s", "ratio", "error"}, 11),
         (["gradients"], {"p20_s", "p50_s", "p80_s", "repeats", "ratio", "error"}, 6),
-        (["fidelity"], {"correlation", "signs", "seconds"}, 7),
+        (["fidelity"], {"correlation", "signs", "neurgrad", "autograd", "seconds"}, 33),
+        (["curvature"], {"in_activations", "correlation", "gap", "linear"}, 24),
         (["sweep", "--rows", "1600"], {"peak_gb", "rows_per_s"}, 1),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,
