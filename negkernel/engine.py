@@ -175,7 +175,6 @@ class Engine:
             tol=tol,
             metrics=metrics,
             method=method,
-            mask_index=mask_index,
         )
 
     def neg_map(
@@ -232,7 +231,6 @@ class Engine:
             method=method,
             folder=folder,
             progress=progress,
-            mask_index=mask_index,
         )
 
     def intervene(

@@ -35,7 +35,6 @@ def sweep(
     tol: float,
     metrics: Sequence[str],
     method: str,
-    mask_index: int | None,
 ) -> Sweep:
     """Answer :meth:`negkernel.Engine.sweep`."""
     if resolution not in ("grid", "spectral"):
@@ -49,7 +48,7 @@ def sweep(
     per_prompt = torch.from_numpy(pairs).expand(len(request), -1, 2)
     more: dict[str, Any] = {}
     if resolution == "spectral":
-        found = _grounds(host, runner, request, site, axis, mask_index)
+        found = _grounds(host, runner, request, site, axis)
         eps = spectral.row_eps(host.precision)
         measured = spectral.measure(found, per_prompt.numpy(), amounts, axis=axis, tol=tol, eps=eps)
         base, activation, curves = measured.base, measured.activation, measured.change
@@ -122,7 +121,6 @@ def neg_map(
     method: str,
     folder: str | Path | None,
     progress: bool | None,
-    mask_index: int | None,
 ) -> NegMap:
     """Answer :meth:`negkernel.Engine.neg_map`."""
     if not 0 < radius < float("inf"):
@@ -142,7 +140,7 @@ def neg_map(
     dtype = host.result_dtype
     portions = spectral.portions(
         request,
-        lambda some: _grounds(host, runner, some, site, axis, mask_index),
+        lambda some: _grounds(host, runner, some, site, axis),
         size,
         spectral.paper_grid(radius, dtype),
         axis=axis,
@@ -157,12 +155,11 @@ def neg_map(
 
 
 def _grounds(
-    host: Host, runner: Method, request: Request, site: str, axis: str, mask_index: int | None
+    host: Host, runner: Method, request: Request, site: str, axis: str
 ) -> Iterator[spectral.Ground]:
     """All prompts, each computed once, ready for a spectral sweep."""
 
-    def slopes(one: Request) -> Gradients:
-        again = host.encode(one.tokens, one.target_ids.tolist(), mask_index=mask_index)
-        return gradients(host, again, site=site, method=runner.name)
+    def slopes(some: Request) -> Gradients:
+        return gradients(host, some, site=site, method=runner.name)
 
     return spectral.grounds(runner, request, slopes, site=site, axis=axis)
