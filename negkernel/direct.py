@@ -5,22 +5,28 @@ attention, v the ``down_proj`` column of a neuron and m its activation after the
 ``log p(t | x + m v) - log p(t | x)``, read by the final norm and the LM head; no later layer runs.
 With the norm's statistic frozen the logits are affine in m, so one product of columns and
 vocabulary serves all prompts, tile by tile, and never exists whole.
+
+Where a layer norms its MLP's output (Gemma 2, OLMo 2) or the sum (OPT-350m), v and x pass that
+norm with the statistic it had in the model: what the neuron adds in a forward is exactly its share
+of the normed vector, m times a column that only a factor of the prompt scales. A norm taken of one
+neuron's output alone would lose m.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from negkernel.delta import layer_activation
-from negkernel.families.parts import Block, Decoder, Precision
+from negkernel.families.parts import Block, Decoder, Norm, Precision
 from negkernel.ops.logprob import logprob
 from negkernel.ops.norm import norm as delta_norm
-from negkernel.trace import Trace, cap
+from negkernel.trace import LayerTrace, Trace, cap
 
 NORMS = ("frozen", "recomputed")
 # A tile of the product of columns and vocabulary: 64 MiB in float32.
@@ -39,7 +45,7 @@ def direct_effects(
     targets : Tensor [P, K] int64
     norm : {"frozen", "recomputed"}
         Whether the final norm divides by the statistic of the model's own final state, or by that
-        of the vector it is given.
+        of the vector it is given. A layer's own norms are frozen in both.
 
     Yields
     ------
@@ -50,44 +56,66 @@ def direct_effects(
     ------
     ValueError
         An unknown ``norm``.
-    NotImplementedError
-        A norm stands between a neuron's output and the residual stream, so that no one column is
-        what the neuron adds.
     """
     if norm not in NORMS:
         raise ValueError(f"norm {norm!r} is unknown; expected 'frozen' or 'recomputed'")
     for index, block in enumerate(decoder.blocks):
-        if block.mlp_out is not None or block.mlp_sum is not None:
-            raise NotImplementedError(
-                f"layer {index} norms its MLP's output, so a neuron adds no vector of its own to "
-                "the residual stream; the log-probability increase is not defined for this model"
-            )
         hidden = layer_activation(decoder, base, index, "post")
+        added = _added(block, base.layers[index], hidden, precision).to(base.x_final.device)
         if norm == "frozen" and decoder.softcap is None:
-            yield index, _frozen(decoder, block, base, index, hidden, targets, precision)
+            yield index, _frozen(decoder, base, added, targets, precision)
         else:
-            yield index, _by_row(decoder, block, base, index, hidden, targets, norm, precision)
+            yield index, _by_row(decoder, base, added, targets, norm, precision)
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a layer's neurons add to the residual stream: ``coefficient`` times ``columns``.
+
+    Attributes
+    ----------
+    x : Tensor [P, H]
+        The stream that they add to.
+    columns : Tensor [I, H]
+    coefficient : Tensor [P, I]
+    """
+
+    x: Tensor
+    columns: Tensor
+    coefficient: Tensor
+
+    def to(self, device: torch.device) -> Added:
+        """Move everything to where the final norm and the head are."""
+        return Added(self.x.to(device), self.columns.to(device), self.coefficient.to(device))
+
+
+def _added(block: Block, base: LayerTrace, hidden: Tensor, precision: Precision) -> Added:
+    """Take columns and stream through the layer's own norms, at the statistics of the forward."""
+    x, coefficient = base.x_mid, hidden
+    columns = block.mlp.down.weight.t().to(precision.state)
+    if block.mlp_out is not None and base.mlp_out is not None:
+        columns = _gained(block.mlp_out, columns, precision)
+        coefficient = coefficient * _statistic(block.mlp_out, base.mlp_out)
+    if block.residual_scale != 1.0:
+        columns = columns * block.residual_scale
+    if block.mlp_sum is not None and base.mlp_sum is not None:
+        scale = _statistic(block.mlp_sum, base.mlp_sum)
+        columns, coefficient = _gained(block.mlp_sum, columns, precision), coefficient * scale
+        x = _normed(block.mlp_sum, x, scale, precision)
+    return Added(x, columns, coefficient)
 
 
 def _frozen(
-    decoder: Decoder,
-    block: Block,
-    base: Trace,
-    index: int,
-    hidden: Tensor,
-    targets: Tensor,
-    precision: Precision,
+    decoder: Decoder, base: Trace, added: Added, targets: Tensor, precision: Precision
 ) -> Tensor:
     """All prompts at once: logits are z0 + m s (W_head u) with one u per neuron."""
-    scale = _statistic(decoder, base)
-    columns = _columns(block, precision).to(scale.device)
-    u = _gained(decoder, columns, precision) * decoder.logit_scale
-    x = base.layers[index].x_mid.to(scale.device)
-    z0 = decoder.head.affine(_gained(decoder, x, precision) * scale, precision)
+    scale = _statistic(decoder.final_norm, base.x_final)
+    u = _read(decoder, added.columns, precision) * decoder.logit_scale
+    z0 = decoder.head.affine(_read_state(decoder, added.x, scale, precision), precision)
     start = torch.log_softmax(z0 * decoder.logit_scale, dim=-1)
     p = start.exp()
-    coefficient = hidden.to(scale.device) * scale  # [P, I]
-    I, V = hidden.shape[1], start.shape[1]
+    coefficient = added.coefficient * scale  # [P, I]
+    I, V = len(u), start.shape[1]
     total = torch.zeros_like(coefficient)
     head, targets = decoder.head.weight, targets.to(scale.device)
     for first in range(0, V, VOCABULARY):
@@ -137,22 +165,18 @@ def _mean_expm1(product: Tensor, coefficient: Tensor, p: Tensor) -> Tensor:
 
 def _by_row(
     decoder: Decoder,
-    block: Block,
     base: Trace,
-    index: int,
-    hidden: Tensor,
+    added: Added,
     targets: Tensor,
     norm: str,
     precision: Precision,
 ) -> Tensor:
     """Each prompt and neuron as a row of its own, through the ops of the delta forward."""
-    device = base.x_final.device
-    columns, hidden = _columns(block, precision).to(device), hidden.to(device)
-    x = base.layers[index].x_mid.to(device)
+    x, columns, hidden, device = added.x, added.columns, added.coefficient, added.x.device
     final, frozen = decoder.final_norm, norm == "frozen"
-    scale = _statistic(decoder, base)
+    scale = _statistic(final, base.x_final)
     if frozen or final is None:
-        n = _gained(decoder, x, precision) * scale
+        n = _read_state(decoder, x, scale, precision)
     elif decoder.projection is None:
         n = final(x, precision)
     else:
@@ -166,49 +190,58 @@ def _by_row(
     def tile(first: int, stop: int) -> Tensor:
         return precision.rounded(head[first:stop])
 
-    for own in range(P):
+    for p in range(P):
         row = torch.zeros(I, dtype=torch.int64, device=device)
-        d = columns * hidden[own, :, None]
+        d = columns * hidden[p, :, None]
         if frozen or final is None:
-            dn = _gained(decoder, d, precision) * scale[own]
+            dn = _read(decoder, d, precision) * scale[p]
         else:
             gain = final.gain(precision)
-            dn = delta_norm(x[own : own + 1], d, row, weight=gain, eps=final.eps, kind=final.kind)
+            dn = delta_norm(x[p : p + 1], d, row, weight=gain, eps=final.eps, kind=final.kind)
             if decoder.projection is not None:
                 dn = decoder.projection.linear(dn, precision)
-        increase[own] = logprob(
+        increase[p] = logprob(
             precision.rounded(dn),
             tile,
-            start[own : own + 1],
-            targets[own : own + 1].to(device),
+            start[p : p + 1],
+            targets[p : p + 1].to(device),
             row,
             scale=decoder.logit_scale,
             softcap=decoder.softcap,
-            base_logits=None if decoder.softcap is None else logits[own : own + 1],
+            base_logits=None if decoder.softcap is None else logits[p : p + 1],
         ).t()
     return increase
 
 
-def _columns(block: Block, precision: Precision) -> Tensor:
-    """What a unit of each neuron adds to the residual stream: [I, H]."""
-    columns = block.mlp.down.weight.t().to(precision.state)
-    return columns if block.residual_scale == 1.0 else columns * block.residual_scale
-
-
-def _statistic(decoder: Decoder, base: Trace) -> Tensor:
-    """What the final norm multiplied each prompt's final state by: [P, 1]."""
-    x, final = base.x_final, decoder.final_norm
-    if final is None:
+def _statistic(norm: Norm | None, x: Tensor) -> Tensor:
+    """What ``norm`` multiplies each of ``x`` [P, H] by: [P, 1]."""
+    if norm is None:
         return torch.ones_like(x[:, :1])
-    x = x - x.mean(-1, keepdim=True) if final.kind == "layer" else x
-    return torch.rsqrt(x.square().mean(-1, keepdim=True) + final.eps)
+    x = x - x.mean(-1, keepdim=True) if norm.kind == "layer" else x
+    return torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.eps)
 
 
-def _gained(decoder: Decoder, x: Tensor, precision: Precision) -> Tensor:
-    """Apply the linear part of the final norm, without its statistic and its bias, to [R, H]."""
-    final = decoder.final_norm
-    if final is not None:
-        x = x - x.mean(-1, keepdim=True) if final.kind == "layer" else x
-        gain = final.gain(precision)
-        x = x if gain is None else x * gain
+def _gained(norm: Norm, x: Tensor, precision: Precision) -> Tensor:
+    """Apply the linear part of a norm, without its statistic and its bias, to [R, H]."""
+    x = x - x.mean(-1, keepdim=True) if norm.kind == "layer" else x
+    gain = norm.gain(precision)
+    return x if gain is None else x * gain
+
+
+def _normed(norm: Norm, x: Tensor, statistic: Tensor, precision: Precision) -> Tensor:
+    """Apply a norm whose ``statistic`` [P, 1] is given to states [P, H]."""
+    x = _gained(norm, x, precision) * statistic
+    bias = getattr(norm.module, "bias", None)
+    return x if bias is None else x + bias.detach().to(x)
+
+
+def _read(decoder: Decoder, x: Tensor, precision: Precision) -> Tensor:
+    """Take what is added, [R, H], to the head's input, but for the final norm's statistic."""
+    x = x if decoder.final_norm is None else _gained(decoder.final_norm, x, precision)
     return x if decoder.projection is None else decoder.projection.linear(x, precision)
+
+
+def _read_state(decoder: Decoder, x: Tensor, statistic: Tensor, precision: Precision) -> Tensor:
+    """Take states [P, H] to the head's input with the final norm's ``statistic`` [P, 1] given."""
+    x = x if decoder.final_norm is None else _normed(decoder.final_norm, x, statistic, precision)
+    return x if decoder.projection is None else decoder.projection.affine(x, precision)

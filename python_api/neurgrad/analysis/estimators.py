@@ -35,7 +35,7 @@ def scores(
         start = time.perf_counter()
         try:
             values = estimate(engine, prompts, targets, **options)
-        except NotImplementedError:  # LPI of a masked model, or of one that norms its MLP's output
+        except NotImplementedError:  # LPI of a masked model
             continue
         found[name] = values, (time.perf_counter() - start) / len(prompts)
     return found

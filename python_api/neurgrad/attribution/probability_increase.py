@@ -28,7 +28,9 @@ def lpi(
         P prompts and one target, or K, for each.
     norm : {"frozen", "recomputed"}
         "frozen" keeps the final norm's statistic at the model's own final state, as the authors'
-        code does; "recomputed" takes it of the vector that is read.
+        code does; "recomputed" takes it of the vector that is read. Norms between a neuron and the
+        residual stream (Gemma 2 and 3, OLMo 2) keep the statistic of the forward in both: what a
+        neuron adds is then its share of what the layer added.
     **options
         ``target_prefix``, ``target_encoding``.
 
