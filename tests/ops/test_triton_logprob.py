@@ -15,16 +15,22 @@ pytestmark = pytest.mark.usefixtures("interpreted")
 @heads
 @pytest.mark.parametrize("step", [1e-4, 1.0, 20.0])
 def test_within_budget(softcap, scale, step, nan_filled):
-    # One program and several; a vocabulary that ends within a block.
-    for V in (2, 65, 600):
-        arguments, base_logits = inputs((5, 0, 1, 14), V, 24, step, softcap, scale)
+    # One program and several; a vocabulary that ends within a block; rows of several prompts in a
+    # block, and of one.
+    for V, counts in (
+        (2, (5, 0, 1, 14)),
+        (65, (5, 0, 1, 14)),
+        (600, (5, 0, 1, 14)),
+        (600, (0, 20)),
+    ):
+        arguments, base_logits = inputs(counts, V, 24, step, softcap, scale)
         options = {"softcap": softcap, "scale": scale}
         truth = logprob(
             *double(*arguments), **options, base_logits=base_logits.double(), impl="reference"
         )
         got = logprob(*arguments, **options, base_logits=base_logits, impl="triton")
         allowed = budget(arguments, base_logits, truth, softcap, scale)
-        assert_close(got.double(), truth, budget=allowed, what=f"V {V}")
+        assert_close(got.double(), truth, budget=allowed, what=f"V {V}, rows {counts}")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -70,12 +76,24 @@ def test_tokens_that_cannot_be_stay_so():
 
 
 def test_the_vocabulary_is_split_only_as_far_as_there_is_work():
-    from negkernel.ops.logprob.configs import share
+    from negkernel.ops.logprob.configs import group, share
 
-    assert share(32_000, row_blocks=1, processors=132) == 256  # 125 programs, one block each
-    assert share(32_000, row_blocks=16, processors=132) == 2048  # 16 x 16 programs
-    assert share(32_000, row_blocks=1000, processors=132) == 32_000
-    assert share(2, row_blocks=1, processors=132) == 256
+    assert share(32_000, blocks=1, processors=132) == 256  # 125 programs, one block each
+    assert share(32_000, blocks=16, processors=132) == 2048  # 16 x 16 programs
+    assert share(32_000, blocks=1000, processors=132) == 32_000
+    assert share(2, blocks=1, processors=132) == 256
+    assert group(16_384, block_r=128, width=8192) == 16  # 16 MiB of rows
+    assert group(100, block_r=128, width=8192) == 1
+    assert group(1 << 20, block_r=128, width=1 << 20) == 1
+
+
+def test_the_last_group_of_row_blocks_may_be_smaller(monkeypatch):
+    from negkernel.ops.logprob import configs
+
+    monkeypatch.setattr(configs, "L2_SHARE", 2 * 64 * 8 * 4)
+    arguments, _ = inputs((150, 20), 300, 8, 1.0)  # three blocks of rows, two parts, groups of two
+    truth = logprob(*double(*arguments), impl="reference")
+    assert_close(logprob(*arguments, impl="triton").double(), truth, budget=2e-6)
 
 
 def test_strided_inputs_repeat_bit_for_bit_and_nan_stays_in_its_row():

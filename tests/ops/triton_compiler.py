@@ -39,7 +39,7 @@ def kernels(rows):
         yield attention_kernel, attention | blocks, {}
     for half, kernel in ((True, tuned_for_half), (False, tuned_for_float32)):
         operands = {"dn": "*bf16", "weight": "*bf16"} if half else {}
-        constants = {"INTERPRETED": False, "BLOCK_R": block_r(rows, half), "CAPPED": not half}
+        constants = {"INTERPRETED": False, "BLOCK_R": block_r(rows, half), "GROUP": 8, "CAPPED": not half}
         yield kernel, constants | ({"base_logits": None} if half else {}), operands
 
 

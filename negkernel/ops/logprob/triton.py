@@ -44,7 +44,7 @@ def logprob(
     scale: float = 1.0,
 ) -> torch.Tensor:
     """Return d log p of the targets; see `negkernel.ops.logprob.logprob`."""
-    from negkernel.ops.logprob.configs import block_r, share
+    from negkernel.ops.logprob.configs import block_r, group, share
     from negkernel.ops.logprob.kernel import tuned_for_float32, tuned_for_half
 
     assert isinstance(weight, torch.Tensor)
@@ -54,8 +54,8 @@ def logprob(
         return dz_target
     half = weight.dtype != torch.float32
     BLOCK_R = block_r(R, half)
-    row_blocks = -(-R // BLOCK_R)
-    part = share(V, row_blocks, _triton.processors(dn))
+    row_blocks, GROUP = -(-R // BLOCK_R), group(R, BLOCK_R, H * weight.element_size())
+    part = share(V, GROUP, _triton.processors(dn))
     parts = -(-V // part)
     sums = dn.new_empty(parts, 3, R)
     kernel = tuned_for_half if half else tuned_for_float32
@@ -78,6 +78,7 @@ def logprob(
             softcap=softcap or 0.0,
             CAPPED=softcap is not None,
             INTERPRETED=not dn.is_cuda,
+            GROUP=GROUP,
             BLOCK_R=BLOCK_R,
         )
     E, M, Z = sums.double().unbind(1)
