@@ -96,7 +96,7 @@ def _read_out(
     head = decoder.head.weight
 
     def tile(start: int, stop: int) -> Tensor:
-        return precision.rounded(head[start:stop])
+        return head[start:stop].to(precision.operand)
 
     dn, targets = precision.rounded(dn), targets.to(device)
     base = trace.logprob[span]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from negkernel.families.weights import dense_shape, dense_weight
-from negkernel.ops.skinny import skinny
+from negkernel.ops.linear import linear
+from negkernel.ops.skinny import MOST_ROWS, skinny
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,15 @@ class Precision:
     def matmul(self, x: Tensor, weight: Tensor) -> Tensor:
         """``x @ weight.T`` with operands in ``operand`` and the result in ``state``.
 
-        The CPU has no matrix unit that takes half-precision operands and returns float32, so there
-        the operands are rounded first (if asked for) and multiplied in float32: what a tensor core
-        computes, since a product of two bf16 numbers is exact in float32.
+        ``W^T y`` for a prompt's few gradients has a kernel of its own; there the price is reading
+        the weights.
         """
         if x.is_cuda and self.operand != self.state:
             return torch.mm(x.to(self.operand), weight.to(self.operand).t(), out_dtype=self.state)
-        x, weight = self.rounded(x), self.rounded(weight)
-        if weight.t().is_contiguous() and not weight.is_contiguous():  # W^T y
-            return skinny(x.contiguous(), weight.t())
-        return F.linear(x, weight)
+        transposed = weight.t().is_contiguous() and not weight.is_contiguous()
+        if transposed and len(x) <= MOST_ROWS:
+            return skinny(self.rounded(x).contiguous(), self.rounded(weight).t())
+        return linear(x, weight, operand=self.operand)
 
 
 @dataclass(frozen=True)

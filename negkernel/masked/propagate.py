@@ -88,7 +88,7 @@ def _read_out(
     weight = head.decoder.weight
 
     def tile(start: int, stop: int) -> Tensor:
-        return precision.rounded(weight[start:stop])
+        return weight[start:stop].to(precision.operand)
 
     dn, targets, base = precision.rounded(dn), targets.to(device), trace.logprob
     if readings:

@@ -1,4 +1,4 @@
-"""The five fused ops of the delta forward, and the product that gradients wait for.
+"""The five fused ops of the delta forward, and the matrix products between them.
 
 Each has a contract, a reference and its backends.
 """
@@ -7,6 +7,8 @@ from types import ModuleType
 
 from negkernel.ops.attention import BACKENDS as ATTENTION
 from negkernel.ops.attention import attention
+from negkernel.ops.linear import BACKENDS as LINEAR
+from negkernel.ops.linear import linear
 from negkernel.ops.logprob import BACKENDS as LOGPROB
 from negkernel.ops.logprob import logprob
 from negkernel.ops.mlp import BACKENDS as MLP
@@ -18,7 +20,17 @@ from negkernel.ops.shift import shift
 from negkernel.ops.skinny import BACKENDS as SKINNY
 from negkernel.ops.skinny import skinny
 
-__all__ = ["BACKENDS", "attention", "decisions", "logprob", "mlp", "norm", "shift", "skinny"]
+__all__ = [
+    "BACKENDS",
+    "attention",
+    "decisions",
+    "linear",
+    "logprob",
+    "mlp",
+    "norm",
+    "shift",
+    "skinny",
+]
 
 BACKENDS: dict[str, dict[str, ModuleType]] = {
     "shift": SHIFT,
@@ -26,6 +38,7 @@ BACKENDS: dict[str, dict[str, ModuleType]] = {
     "attention": ATTENTION,
     "mlp": MLP,
     "logprob": LOGPROB,
+    "linear": LINEAR,
     "skinny": SKINNY,
 }
 

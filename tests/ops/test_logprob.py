@@ -110,7 +110,7 @@ def test_large_differences(impl, tile, logits, dz, compiled):
 def test_rows_come_in_blocks_and_heads_as_a_callable(impl, monkeypatch, compiled):
     arguments, _ = inputs((7, 20), 300, 16, 0.1)
     expected = logprob(*arguments, impl=impl)
-    monkeypatch.setattr(tiles, "ROWS", 8)
+    monkeypatch.setitem(tiles.ROWS, "cpu", 8)
     asked, weight = [], arguments[1]
 
     def head(start, stop):
@@ -141,7 +141,7 @@ def test_nan_stays_in_its_row_and_no_rows_are_fine(impl, compiled):
 
 @impls
 def test_no_tensor_of_rows_by_vocabulary(impl, monkeypatch, compiled):
-    monkeypatch.setattr(tiles, "ROWS", 16)
+    monkeypatch.setitem(tiles.ROWS, "cpu", 16)
     arguments, _ = inputs((64,), 512, 8, 0.1)
     with torch.profiler.profile(profile_memory=True) as profile:
         logprob(*arguments, tile=32, impl=impl)

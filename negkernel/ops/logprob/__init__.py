@@ -33,10 +33,10 @@ def logprob(
     dn : torch.Tensor
         Difference of the LM head's input, [R, H].
     weight : torch.Tensor or callable
-        LM-head weight [V, H], or `weight(start, stop)` that returns rows start to stop of it in the
-        dtype of `dn`, [stop - start, H], and is called once per tile. A bias of the head cancels.
-        A matrix may also be bfloat16 or float16: `dn` is rounded to it, and the products are summed
-        in the dtype of `dn`.
+        LM-head weight [V, H], or `weight(start, stop)` that returns rows start to stop of it,
+        [stop - start, H], and is called once per tile. A bias of the head cancels. The dtype is
+        that of `dn`, or bfloat16 or float16: then `dn` is rounded to it, and the products are
+        summed in the dtype of `dn`.
     base_logprob : torch.Tensor
         Base log-probs, [P, V].
     targets : torch.Tensor

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from negkernel.ops.linear import linear
+
 Head = torch.Tensor | Callable[[int, int], torch.Tensor]
 
 # Rows are taken in blocks so that a tile of logit differences stays near the caches and the scratch
-# does not grow with R.
-ROWS = 4096
+# does not grow with R. On a CPU 512 x 4,096 floats also stay below what the allocator would hand
+# back to the system after every tile.
+ROWS = {"cpu": 512, "cuda": 4096}
 
 
 def logit_tiles(
@@ -30,7 +33,7 @@ def logit_tiles(
         Difference of the head's input, [R, H].
     weight : torch.Tensor or callable
         LM-head weight [V, H], or `weight(start, stop)` that returns its rows. `dn` is rounded to
-        the dtype of a matrix.
+        its dtype.
     row_prompt : torch.Tensor
         Prompt of each row, [R] int64.
     V : int
@@ -43,21 +46,15 @@ def logit_tiles(
     Yields
     ------
     tuple of slice, slice, torch.Tensor
-        The tensor, [rows, vocabulary], is scratch that the next tile overwrites.
+        The tensor, [rows, vocabulary], is the caller's to overwrite.
     """
-    R = dn.shape[0]
-    if not callable(weight):
-        dn = dn.to(weight.dtype).to(dn.dtype)
-    scratch = dn.new_empty(min(R, ROWS) * min(V, tile))
+    R, most = dn.shape[0], ROWS[dn.device.type]
     for start in range(0, V, tile):
         vocabulary = slice(start, min(start + tile, V))
         head = weight(start, vocabulary.stop) if callable(weight) else weight[vocabulary]
-        head = head.to(dn.dtype)
-        for first in range(0, R, ROWS):
-            rows = slice(first, min(first + ROWS, R))
-            shape = (rows.stop - first, vocabulary.stop - start)
-            dz = scratch[: shape[0] * shape[1]].view(shape)
-            torch.mm(dn[rows], head.T, out=dz)
+        for first in range(0, R, most):
+            rows = slice(first, min(first + most, R))
+            dz = linear(dn[rows], head, operand=head.dtype)
             if scale != 1.0:
                 dz *= scale
             if softcap is not None:

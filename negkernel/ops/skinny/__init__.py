@@ -7,14 +7,15 @@ from negkernel.ops.contract import check_floats, check_shape
 from negkernel.ops.skinny import cpp, reference
 
 BACKENDS = {"cpp": cpp, "reference": reference}
+MOST_ROWS = cpp.MOST_ROWS
 
 
 def skinny(y: torch.Tensor, weight: torch.Tensor, *, impl: str = "auto") -> torch.Tensor:
     """Return `y @ weight` for the few rows of `y`.
 
     One prompt with a handful of labels makes products of that many rows, whose price is reading
-    the weights once. General matrix products are made for many rows: at four they read at half of
-    the memory's rate.
+    the weights once. General matrix products are made for many rows: with one or two they read at
+    half of the memory's rate.
 
     Parameters
     ----------

@@ -4,8 +4,8 @@ import torch
 
 from negkernel import _ext
 
-# Above this a general matrix product reads the weights at the same rate and multiplies faster.
-MOST_ROWS = 8
+# With more rows oneDNN (ops/linear) reads the weights at the same rate or multiplies faster.
+MOST_ROWS = 2
 
 
 def available() -> str | None:
