@@ -10,6 +10,7 @@ answer's token only.
 from __future__ import annotations
 
 import argparse
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ Example = tuple[list[int], int]  # prompt tokens, answer token
 
 
 def train(
-    tasks: list[str], out: Path, *, minutes: float, longest: int = 256, seed: int = 0
+    tasks: list[str], out: Path, *, minutes: float, longest: int = 512, seed: int = 0
 ) -> Engine:
     """Train until the time is up, with the learning rate falling to zero, and save the model."""
     torch.manual_seed(seed)
@@ -44,9 +45,14 @@ def train(
             tie_word_embeddings=True,
         )
     )
-    examples = [one for one in map(_encoder(tokenizer), shown) if len(one[0]) <= longest]
-    print(f"{len(examples)} of {len(shown)} prompts have at most {longest} tokens", flush=True)
-    _fit(model, examples, 60 * minutes, seed)
+    encode = _encoder(tokenizer)
+    examples = {
+        task: [one for one in map(encode, asked[task].train) if len(one[0]) <= longest]
+        for task in tasks
+    }
+    for task, found in examples.items():
+        print(f"{task}: {len(found)} of {len(asked[task].train)} prompts", flush=True)
+    _fit(model, list(examples.values()), 60 * minutes, seed)
     model.eval().save_pretrained(out)
     tokenizer.save_pretrained(out)
     return Engine(model, tokenizer)
@@ -72,16 +78,16 @@ def _encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[Prompt], Example]:
     return encode
 
 
-def _fit(model: LlamaForCausalLM, examples: list[Example], seconds: float, seed: int) -> None:
-    rng = torch.Generator().manual_seed(seed)
+def _fit(model: LlamaForCausalLM, examples: list[list[Example]], seconds: float, seed: int) -> None:
+    rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     start, step, mean = time.monotonic(), 0, 0.0
     while (done := (time.monotonic() - start) / seconds) < 1:
-        # Prompts of like length, a few tasks at once: little padding.
-        some = torch.randint(len(examples), (64,), generator=rng).tolist()
-        some.sort(key=lambda i: len(examples[i][0]))
+        # Tasks of any size take turns; prompts of like length go together: little padding.
+        some = [rng.choice(examples[i % len(examples)]) for i in range(64)]
+        some.sort(key=lambda one: len(one[0]))
         for first in range(0, 64, 16):
-            batch = [examples[i] for i in some[first : first + 16]]
+            batch = some[first : first + 16]
             for group in optimizer.param_groups:
                 group["lr"] = 1e-3 * min(1.0, (step + 1) / 100) * max(0.0, 1 - done)
             loss = _loss(model, batch)

@@ -231,3 +231,19 @@ def test_a_store_needs_only_its_sizes_and_its_blocks(kind):
     np.testing.assert_array_equal(probe.scores_, alone.scores_)
     np.testing.assert_array_equal(probe.predict(shards), alone.predict(X))
     assert probe.accuracy_by_size(shards, y) == alone.accuracy_by_size(X, y)
+
+
+@pytest.mark.parametrize("probe", [PolarProbe(7), MagnProbe(7), PolarProbe(7, negatives=False)])
+def test_a_reduced_probe_reads_only_its_neurons(probe):
+    scores = np.random.default_rng(3).standard_normal((30, 3, 40))
+    labels = np.arange(30) % 3
+    probe.fit(scores[:20], labels[:20])
+    own = scores[20:][:, :, probe.neurons_]
+    small = probe.reduced()
+    np.testing.assert_array_equal(small.votes(own), probe.votes(scores[20:]))
+    sizes = [1, 3, 7]
+    np.testing.assert_array_equal(
+        small.votes_by_size(own, sizes), probe.votes_by_size(scores[20:], sizes)
+    )
+    with pytest.raises(ValueError, match="40 neurons"):
+        small.predict(scores)

@@ -8,7 +8,9 @@ from skill_features import K, N, study_of, write_agnews
 
 from neurgrad.analysis.skills import (
     ARTEFACTS,
+    Part,
     Study,
+    TaskFeatures,
     accuracy,
     efficiency,
     forests,
@@ -17,7 +19,9 @@ from neurgrad.analysis.skills import (
     signs,
     substitution,
 )
-from neurgrad.probes import ActProbe, PolarProbe
+from neurgrad.analysis.skills.reproduce import side_by_side
+from neurgrad.features import PackedScores, batches
+from neurgrad.probes import ActProbe, PolarProbe, TreeProbe, tree_features
 
 
 def test_probes_find_a_planted_skill():
@@ -106,6 +110,7 @@ def test_opposite_signs():
         (accuracy, lambda: accuracy.by_probe(study_of())),
         (efficiency, lambda: efficiency.by_size(study_of())),
         (efficiency, lambda: efficiency.by_training_size(study_of())),
+        (signs, lambda: signs.opposite(study_of()).assign(correlation=-0.9)),
         (robustness, lambda: robustness.across_contexts({"a": study_of(1), "b": study_of(2)})),
         (substitution, lambda: substitution.by_window(study_of(), window=64)),
         (forests, lambda: forests.by_shape(study_of(), [(1, 2), (2, 2), (1, 4)])),
@@ -117,11 +122,37 @@ def test_pictures(module, frame, tmp_path):
     assert all(ax.get_children() for ax in figure.axes)
 
 
-def test_a_drawn_tree_asks_about_neurons(tmp_path):
-    figure = forests.draw_tree(study_of(), n_per_layer=50)
-    asked = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert "favourite of 0:" in asked
+def test_a_drawn_tree_is_the_forests(tmp_path):
+    features = study_of()
+    frame = forests.by_node(features, n_per_layer=50)
+    X, gold = tree_features(features.train.scores), features.train.gold
+    tree = TreeProbe(1, max_depth=3).fit(X, gold).forest_.estimators_[0].tree_
+    assert len(frame) == tree.node_count
+    root = frame[frame["node"] == 1].iloc[0]
+    layer, index = map(int, root["asks"].split(" ")[0].split(":"))
+    assert 50 * layer + index == tree.feature[0]
+    # Every answer leads where the tree's own threshold does.
+    left = tree.n_node_samples[tree.children_left[0]]
+    assert frame.set_index("node")["prompts"][2] == left
+    labels = root["asks"].removesuffix("?").split("favours ")[1].split(" or ")
+    assert [int(label) for label in labels] == list(range(int(tree.threshold[0]) + 1))
+    published = forests.by_node(study_of(1, splits="published"), n_per_layer=50)
+    figure = forests.draw_tree(pd.concat([frame, published]))
+    assert len(figure.axes) == 2
+    said = " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert root["asks"] in said
     figure.savefig(tmp_path / "tree.png")
+
+
+def test_a_tree_of_two_labels_asks_for_the_second():
+    """Its feature is 1 where label 0 is favoured, so the left branch, yes, favours label 1."""
+    gold = np.random.default_rng(0).integers(0, 2, 80)
+    scores = np.stack([1 - gold, gold], axis=1)[:, :, None] + 0.5  # one neuron, always right
+    part = Part(PackedScores.encode(scores), gold, scores[..., 0], scores[:, 0])
+    features = TaskFeatures("planted", "clean", 0, part, part, part)
+    frame = forests.by_node(features, n_per_layer=3).set_index("node")
+    assert frame.loc[1, "asks"] == "0:0 favours 1?"
+    assert list(frame.loc[[2, 3], "label"]) == [1, 0]
 
 
 @pytest.mark.slow
@@ -129,16 +160,46 @@ def test_from_data_to_page(tmp_path):
     root = write_agnews(tmp_path / "data")
     study = Study(reader(), ["agnews"], tmp_path / "features", shots=(0, -1), root=root)
     names = [name for name in ARTEFACTS if name not in ("fig7", "fig9", "fig8")]
-    page = reproduce(study, [*names, "fig15"], tmp_path / "out").read_text()
+    page = reproduce(study, names, tmp_path / "out").read_text()
     for name in names:
         frame = pd.read_csv(tmp_path / "out" / f"{name}.csv")
-        assert f"{name}: " in page
-        if "splits" in frame:
-            assert set(frame["splits"]) == {"clean", "published"}
-    assert (tmp_path / "out" / "fig15.png").exists()
+        assert set(frame["splits"]) == {"clean", "published"}
+        assert (tmp_path / "out" / f"{name}.png").exists()
+        section = page.split(f"{name}: ")[1].split("</section>")[0]
+        for value in ARTEFACTS[name].values:
+            assert f"{value}, clean" in section
+            assert f"{value}, published" in section
     leaky = pd.read_csv(tmp_path / "out" / "table3.csv").set_index(["splits", "shots", "probe"])
     # Published test rows stand in train, and a forest knows those by heart.
     assert leaky.loc[("published", 0, "Tree"), "test"] == 1.0
     assert leaky.loc[("clean", 0, "Tree"), "test"] < 1.0
-    with pytest.raises(ValueError, match="expected all or table3"):
-        reproduce(study, ["table1"], tmp_path)
+    with pytest.raises(ValueError, match="did you mean 'table3'"):
+        reproduce(study, ["table33"], tmp_path)
+
+
+def test_light_mode_finds_what_the_store_finds(tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "MOST_PROMPTS", 7)  # several batches, the last one ragged
+    root = write_agnews(tmp_path / "data")
+    options = {"schemes": ["clean"], "shots": (0, 4), "root": root}
+    kept = Study(reader(), ["agnews"], tmp_path / "kept", **options)
+    light = Study(reader(), ["agnews"], tmp_path / "light", **options, light=True)
+    for n_train in (None, 9):
+        frame = kept.accuracies(n_train=n_train)
+        expected = frame[~frame["probe"].isin(["Act", "Tree"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(light.accuracies(n_train=n_train), expected, check_exact=True)
+    assert not (tmp_path / "light").exists()
+    with pytest.raises(ValueError, match="'fig6' needs kept features; light mode has table3"):
+        reproduce(light, ["fig6"], tmp_path / "out")
+
+
+def test_the_page_puts_the_schemes_side_by_side():
+    frame = pd.concat(
+        [substitution.by_window(study_of(3, splits=scheme)) for scheme in ("clean", "published")]
+    )
+    table = side_by_side(frame, ARTEFACTS["fig8"])
+    assert list(table) == ["task", "shots", "first", "test, clean", "test, published"]
+    assert list(table["first"]) == [0, 64, 128]
+    published = frame[frame["splits"] == "published"]["test"]
+    np.testing.assert_array_equal(table["test, published"], published)
+    short = frame[(frame["splits"] == "clean") | (frame["first"] < 64)]
+    assert side_by_side(short, ARTEFACTS["fig8"])["test, published"].isna().sum() == 2

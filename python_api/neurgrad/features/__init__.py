@@ -9,7 +9,7 @@ LiveScores   nothing kept: the model is read again on each pass (`live`)
 """
 
 from neurgrad.features.batches import Features, stream
-from neurgrad.features.collection import collect, collect_prompts
+from neurgrad.features.collection import collect, collect_prompts, task_prompts
 from neurgrad.features.live import LiveScores
 from neurgrad.features.packed import OrderStore, PackedScores, Ties, join
 from neurgrad.features.store import FeatureStore
@@ -25,4 +25,5 @@ __all__ = [
     "collect_prompts",
     "join",
     "stream",
+    "task_prompts",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -70,15 +71,36 @@ def collect(
         As :func:`collect_prompts`, or an unknown task.
     """
     if isinstance(task, str):
-        chosen = getattr(prompts(load(task, splits, root), **writing), split)
-        if splits == "published":  # its files are sorted by label
-            order = np.random.default_rng(0).permutation(len(chosen))
-            chosen = [chosen[i] for i in order]
-    else:
-        chosen = getattr(task, split)
+        task = task_prompts(task, splits, root, **writing)
+    chosen = getattr(task, split)[:limit]
     return collect_prompts(
-        engine, chosen[:limit], folder, activations=activations, site=site, report=report
+        engine, chosen, folder, activations=activations, site=site, report=report
     )
+
+
+def task_prompts(
+    task: str,
+    splits: Literal["clean", "published"] = "clean",
+    root: str | Path | None = None,
+    **writing: Any,
+) -> Prompts:
+    """Load a task and write its prompts, in an order whose first ones are a sample of all.
+
+    Parameters
+    ----------
+    task, splits, root, **writing
+        As in :func:`collect`.
+    """
+    asked = prompts(load(task, splits, root), **writing)
+    if splits == "clean":
+        return asked
+    # The published files are sorted by label.
+    train, valid, test = (_shuffled(part) for part in (asked.train, asked.valid, asked.test))
+    return replace(asked, train=train, valid=valid, test=test)
+
+
+def _shuffled(prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:
+    return tuple(prompts[i] for i in np.random.default_rng(0).permutation(len(prompts)))
 
 
 def collect_prompts(

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -131,6 +131,20 @@ class MajorityProbe(ClassifierMixin, BaseEstimator, ABC):
         ascending = check_sizes(sizes, self.n_features_in_)
         neurons, polarity = self._choose(ascending[-1])
         return self._count(X, neurons, polarity, ascending)
+
+    def reduced(self) -> Self:
+        """Return this probe for scores of its own neurons alone, in the order of `neurons_`.
+
+        It predicts from X [Q, K, n] what this one predicts from X [Q, K, N]: with it a second pass
+        over a model need keep only the neurons that the first one chose.
+        """
+        check_is_fitted(self)
+        small = clone(self)
+        small.scores_ = self.scores_[self.neurons_]
+        small.classes_, small.polarity_ = self.classes_.copy(), self.polarity_.copy()
+        small.n_features_in_ = len(self.neurons_)
+        small.neurons_ = np.arange(small.n_features_in_)
+        return small
 
     def _choose(self, n_neurons: int) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
         """Return the best neurons, best first, and the sign with which each one votes."""

@@ -8,11 +8,16 @@ robustness   neurons of one context used in another (Fig. 7)
 substitution windows of 64 lower-ranked neurons (Fig. 8)
 forests      trees and depth (Fig. 9), one tree drawn (Fig. 15)
 signs        opposite signs of two labels, few-shot against zero-shot magnitude
+light        accuracies without keeping features
+study        what these share: a model, tasks and their features
+artefacts    the tables and figures by name
 reproduce    all of it as CSV, PNG and a page, clean and published side by side
 ============ ======================================================================
 """
 
+from neurgrad.analysis.skills.artefacts import ARTEFACTS
 from neurgrad.analysis.skills.gather import Part, TaskFeatures, gather
-from neurgrad.analysis.skills.reproduce import ARTEFACTS, Study, reproduce
+from neurgrad.analysis.skills.reproduce import reproduce
+from neurgrad.analysis.skills.study import Study
 
 __all__ = ["ARTEFACTS", "Part", "Study", "TaskFeatures", "gather", "reproduce"]

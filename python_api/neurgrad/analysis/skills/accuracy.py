@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from neurgrad.analysis.figures import axes
 from neurgrad.analysis.skills.gather import Part, TaskFeatures
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROBES = ("Rand", "LM-Prob", "Act", "Polar", "Magn", "Tree")
+SCORED = ("valid", "test")
+
+Row = tuple[str, int, float, float]
+"""Probe, neurons, accuracy on validation and on test."""
 
 
 def by_probe(features: TaskFeatures, *, n_train: int | None = None) -> pd.DataFrame:
@@ -42,26 +48,42 @@ def by_probe(features: TaskFeatures, *, n_train: int | None = None) -> pd.DataFr
     """
     train = features.train if n_train is None else features.train.first(n_train)
     valid, test = features.valid, features.test
-    rows: list[tuple[str, int, float, float]] = []
-    chance = RandomProbe().fit(train.probability, train.gold)
-    model = LMProbProbe(labels=range(train.scores.n_labels)).fit(train.probability, train.gold)
-    for name, baseline in (("Rand", chance), ("LM-Prob", model)):
-        found = [baseline.score(part.probability, part.gold) for part in (valid, test)]
-        rows.append((name, 0, found[0], found[1]))
+    parts = {"train": train, "valid": valid, "test": test}
+    rows = baselines(
+        {name: part.probability for name, part in parts.items()},
+        {name: part.gold for name, part in parts.items()},
+    )
     rows += [_act(train, valid, test), _majority("Polar", PolarProbe(), train, valid, test)]
     rows += [_majority("Magn", MagnProbe(), train, valid, test)]
     tree = TreeProbe().fit(tree_features(train.scores), train.gold)
     scored = [tree.score(tree_features(part.scores), part.gold) for part in (valid, test)]
     rows.append(("Tree", len(tree.neurons_), scored[0], scored[1]))
-    frame = pd.DataFrame(rows, columns=["probe", "n_neurons", "valid", "test"])
-    for place, (name, value) in enumerate({**features.key, "train": len(train.gold)}.items()):
+    return table(rows, features.key, len(train.gold))
+
+
+def baselines(probability: Mapping[str, NDArray], gold: Mapping[str, NDArray]) -> list[Row]:
+    """Rows of Rand and LM-Prob, from label probabilities and gold labels of the three splits."""
+    known, answers = probability["train"], gold["train"]
+    chance = RandomProbe().fit(known, answers)
+    model = LMProbProbe(labels=range(known.shape[1])).fit(known, answers)
+    rows = []
+    for name, baseline in (("Rand", chance), ("LM-Prob", model)):
+        found = [float(baseline.score(probability[part], gold[part])) for part in SCORED]
+        rows.append((name, 0, found[0], found[1]))
+    return rows
+
+
+def table(rows: Sequence[Row], key: Mapping[str, Any], n_train: int) -> pd.DataFrame:
+    """Rows as the frame that :func:`by_probe` describes."""
+    frame = pd.DataFrame(rows, columns=["probe", "n_neurons", *SCORED])
+    for place, (name, value) in enumerate({**key, "train": n_train}.items()):
         frame.insert(place, name, value)
     return frame
 
 
 def _majority(
     name: str, probe: PolarProbe | MagnProbe, train: Part, valid: Part, test: Part
-) -> tuple[str, int, float, float]:
+) -> Row:
     """Rank once; the smallest of the sizes that are best on validation is used."""
     probe.fit(train.scores, train.gold)
     on_valid = probe.accuracy_by_size(valid.scores, valid.gold)
@@ -70,7 +92,7 @@ def _majority(
     return name, best, on_valid[best], on_test[best]
 
 
-def _act(train: Part, valid: Part, test: Part) -> tuple[str, int, float, float]:
+def _act(train: Part, valid: Part, test: Part) -> Row:
     most = min(PAPER_SIZES[-1], train.scores.n_neurons)
     probe = ActProbe(n_neurons=most).fit(train.activation, train.gold)
     on_valid = probe.accuracy_by_size(valid.activation, valid.gold)
@@ -87,8 +109,13 @@ def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
     frame : DataFrame
         Frames of :func:`by_probe`, concatenated.
     """
-    table = frame.pivot_table(index=["task", "shots", "splits"], columns="probe", values="test")
-    return table[list(PROBES)].reset_index().rename_axis(columns=None)
+    table = _by_probe(frame, ["task", "shots", "splits"])
+    return table.reset_index().rename_axis(columns=None)
+
+
+def _by_probe(frame: pd.DataFrame, index: str | list[str]) -> pd.DataFrame:
+    wide = frame.pivot_table(index=index, columns="probe", values="test")
+    return wide[[probe for probe in PROBES if probe in wide]]
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -98,9 +125,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     for ax, scheme in zip(panels, schemes, strict=True):
         part = frame[frame["splits"] == scheme].copy()
         part["set"] = part["task"] + ", " + part["shots"].astype(str) + "-shot"
-        part.pivot_table(index="set", columns="probe", values="test")[list(PROBES)].plot.bar(
-            ax=ax, rot=20, width=0.8, legend=False
-        )
+        _by_probe(part, "set").plot.bar(ax=ax, rot=20, width=0.8, legend=False)
         ax.set(title=scheme, ylim=(0, 1), xlabel="")
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(PROBES), frameon=False)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from sklearn.tree import plot_tree
 
 from neurgrad.analysis.figures import axes
 from neurgrad.analysis.skills.gather import TaskFeatures
@@ -54,23 +52,59 @@ def draw(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_tree(features: TaskFeatures, n_per_layer: int, *, depth: int = 3) -> Figure:
-    """Draw one tree of limited depth: it asks which label neuron layer:index favours.
+def by_node(features: TaskFeatures, n_per_layer: int, *, depth: int = 3) -> pd.DataFrame:
+    """One tree of limited depth, a row a node: which question it asks of which neuron.
 
     Parameters
     ----------
     n_per_layer : int
         Neurons of a layer, :attr:`negkernel.Engine.n_neurons`.
+
+    Returns
+    -------
+    DataFrame
+        ``task``, ``splits``, ``shots``, ``node`` (the root is 1, node i has the children 2 i, for
+        yes, and 2 i + 1), ``asks`` (empty at a leaf), ``prompts``, ``label`` (the commonest),
+        ``share`` (of the node's prompts that have it).
     """
-    probe = TreeProbe(1, max_depth=depth).fit(
-        tree_features(features.train.scores), features.train.gold
-    )
-    figure = Figure(figsize=(3.5 * depth, 1.6 * (depth + 1)), layout="constrained")
-    FigureCanvasAgg(figure)  # plot_tree measures its text
-    ax = figure.subplots()
-    names = [
-        "favourite of {}:{}".format(*divmod(n, n_per_layer)) for n in range(probe.n_features_in_)
-    ]
-    tree = probe.forest_.estimators_[0]
-    plot_tree(tree, ax=ax, feature_names=names, filled=True, impurity=False, fontsize=6)
+    train = features.train
+    probe = TreeProbe(1, max_depth=depth).fit(tree_features(train.scores), train.gold)
+    tree, two = probe.forest_.estimators_[0].tree_, train.scores.n_labels == 2
+    rows, below = [], [(0, 1)]
+    for at, node in below:
+        asks, favoured = "", int(tree.threshold[at])
+        if tree.children_left[at] >= 0:
+            layer, index = divmod(int(tree.feature[at]), n_per_layer)
+            asks = f"{layer}:{index} favours {1 if two else _up_to(favoured)}?"
+            below += [(tree.children_left[at], 2 * node), (tree.children_right[at], 2 * node + 1)]
+        share = tree.value[at, 0] / tree.value[at, 0].sum()
+        found = {"node": node, "asks": asks, "prompts": int(tree.n_node_samples[at])}
+        label = int(probe.classes_[share.argmax()])
+        rows.append(features.key | found | {"label": label, "share": float(share.max())})
+    return pd.DataFrame(rows)
+
+
+def _up_to(label: int) -> str:
+    return " or ".join(map(str, range(label + 1)))
+
+
+def draw_tree(frame: pd.DataFrame) -> Figure:
+    """Draw the frame of :func:`by_node`, a tree a panel; labels are their indices."""
+    schemes = list(frame["splits"].unique())
+    deepest = int(frame["node"].max()).bit_length()
+    figure = Figure(figsize=(1.1 * 2**deepest, 1.3 * deepest * len(schemes)), layout="constrained")
+    for ax, scheme in zip(
+        figure.subplots(len(schemes), 1, squeeze=False)[:, 0], schemes, strict=True
+    ):
+        ax.set(title=f"{scheme}: yes to the left", xlim=(0, 1), ylim=(0.4 - deepest, 0.4))
+        ax.set_axis_off()
+        place = {}
+        for row in frame[frame["splits"] == scheme].sort_values("node").itertuples():
+            level = row.node.bit_length() - 1
+            place[row.node] = x, y = (row.node - 2**level + 0.5) / 2**level, -level
+            if row.node > 1:
+                ax.plot(*zip(place[row.node // 2], (x, y), strict=True), c="0.6", lw=0.8, zorder=1)
+            box = {"boxstyle": "round", "fc": f"C{row.label}", "alpha": 0.15 + 0.6 * row.share}
+            said = f"{row.asks or f'label {row.label}'}\n{row.share:.0%} of {row.prompts}"
+            ax.text(x, y, said, ha="center", va="center", fontsize=7, bbox=box)
     return figure

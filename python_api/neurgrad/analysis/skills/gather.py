@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurgrad.features import FeatureStore, PackedScores, collect
+from neurgrad.features import FeatureStore, PackedScores, collect_prompts, task_prompts
 
 if TYPE_CHECKING:
     from negkernel import Engine
+    from neurgrad.mceval8k import Prompt
 
 Scheme = Literal["clean", "published"]
-SPLITS: tuple[Literal["train", "valid", "test"], ...] = ("train", "valid", "test")
+Split = Literal["train", "valid", "test"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,36 @@ class TaskFeatures:
         return {"task": self.task, "splits": self.splits, "shots": self.shots}
 
 
+def asked(
+    task: str,
+    *,
+    splits: Scheme = "clean",
+    shots: int = 0,
+    limit: int | None = None,
+    root: str | Path | None = None,
+    context: str | None = None,
+    labels: Sequence[str] = (),
+) -> dict[Split, tuple[Prompt, ...]]:
+    """Prompts of a task's three splits, by the split's name.
+
+    Parameters
+    ----------
+    limit : int, optional
+        Most training prompts; validation and test take a sixth each, as the clean splits do.
+    context : str, optional
+        For paws a name of :data:`neurgrad.mceval8k.PAWS_CONTEXTS`.
+    labels : list of str, optional
+        Target strings instead of the task's own, where the tokenizer splits those.
+    """
+    written = task_prompts(task, splits, root, shots=shots, context=context, labels=tuple(labels))
+    few = None if limit is None else max(1, limit // 6)
+    return {
+        "train": written.train[:limit],
+        "valid": written.valid[:few],
+        "test": written.test[:few],
+    }
+
+
 def gather(
     engine: Engine,
     task: str,
@@ -72,10 +103,9 @@ def gather(
     splits: Scheme = "clean",
     shots: int = 0,
     limit: int | None = None,
-    root: str | Path | None = None,
     context: str | None = None,
-    labels: Sequence[str] = (),
     report: Callable[[int], object] | None = None,
+    **asking: Any,
 ) -> TaskFeatures:
     """Collect, or read, the features of a task.
 
@@ -83,12 +113,10 @@ def gather(
     ----------
     folder : path
         Stores are kept below it, one folder a task, scheme, number of shots and split.
-    limit : int, optional
-        Most training prompts; validation and test take a sixth each, as the clean splits do.
-    context : str, optional
-        For paws a name of :data:`neurgrad.mceval8k.PAWS_CONTEXTS`.
-    labels : list of str, optional
-        Target strings instead of the task's own, where the tokenizer splits those.
+    splits, shots, limit, context, **asking
+        As in :func:`asked`.
+    report : callable, optional
+        Called with the number of prompts of each collected batch.
 
     Raises
     ------
@@ -97,22 +125,11 @@ def gather(
     """
     size = "" if limit is None else f"-first-{limit}"
     name = f"{task}-{splits}-{shots}-shot{'' if context is None else f'-{context}'}{size}"
+    written = asked(task, splits=splits, shots=shots, limit=limit, context=context, **asking)
     parts: dict[str, Part] = {}
-    for split in SPLITS:
-        most = limit if limit is None or split == "train" else max(1, limit // 6)
-        store = collect(
-            engine,
-            task,
-            split,
-            Path(folder) / name / split,
-            limit=most,
-            activations=True,
-            splits=splits,
-            root=root,
-            report=report,
-            shots=shots,
-            context=context,
-            labels=tuple(labels),
+    for split, prompts in written.items():
+        store = collect_prompts(
+            engine, prompts, Path(folder) / name / split, activations=True, report=report
         )
         parts[split] = _read(store)
     return TaskFeatures(task, splits, shots, **parts)

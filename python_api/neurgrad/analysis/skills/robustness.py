@@ -55,12 +55,16 @@ def across_contexts(
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Draw robustness as a matrix: rows found in, columns used in."""
-    figure, (ax,) = axes("used in", "found in")
-    table = frame.pivot(index="found_in", columns="used_in", values="robustness")
-    image = ax.imshow(table, vmin=0, vmax=1, cmap="viridis")
-    ax.set_xticks(range(len(table.columns)), list(table.columns), rotation=60, fontsize=7)
-    ax.set_yticks(range(len(table.index)), list(table.index), fontsize=7)
-    ax.grid(visible=False)
-    figure.colorbar(image, label="robustness")
+    """Draw robustness as a matrix, rows found in and columns used in, a panel a scheme."""
+    schemes = list(frame["splits"].unique())
+    figure, panels = axes("used in", "found in", panels=len(schemes))
+    for ax, scheme in zip(panels, schemes, strict=True):
+        part = frame[frame["splits"] == scheme]
+        table = part.pivot(index="found_in", columns="used_in", values="robustness")
+        image = ax.imshow(table, vmin=0, vmax=1, cmap="viridis")
+        ax.set_xticks(range(len(table.columns)), list(table.columns), rotation=60, fontsize=7)
+        ax.set_yticks(range(len(table.index)), list(table.index), fontsize=7)
+        ax.grid(visible=False)
+        ax.set_title(scheme)
+    figure.colorbar(image, ax=panels, label="robustness")
     return figure

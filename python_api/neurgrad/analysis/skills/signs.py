@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from neurgrad.analysis.figures import axes
 from neurgrad.analysis.skills.gather import TaskFeatures
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from negkernel import Engine
     from neurgrad.mceval8k import Prompt
 
@@ -66,3 +69,28 @@ def few_against_zero(engine: Engine, few: Sequence[Prompt], zero: Sequence[Promp
     frame = pd.DataFrame([{"prompts": name} | magnitudes(engine, asked) for name, asked in named])
     frame["ratio"] = frame["magnitude"] / frame["magnitude"].iloc[0]
     return frame
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Draw the share of opposite signs and the correlation, bars of both schemes together."""
+    return _bars(frame, "shots", ("opposite", "correlation"))
+
+
+def draw_sizes(frame: pd.DataFrame) -> Figure:
+    """Draw the size of the gradients, bars of both schemes together."""
+    figure = _bars(frame, "prompts", ("magnitude", "ratio"))
+    figure.axes[0].set_yscale("log")
+    return figure
+
+
+def _bars(frame: pd.DataFrame, prompts: str, values: Sequence[str]) -> Figure:
+    """Draw a panel a value, a group of bars a task and kind of prompts (a column's name)."""
+    figure, panels = axes("", "", panels=len(values))
+    named = frame.assign(asked=frame["task"] + ", " + frame[prompts].astype(str))
+    for ax, value in zip(panels, values, strict=True):
+        named.pivot(index="asked", columns="splits", values=value).plot.bar(
+            ax=ax, rot=20, width=0.7
+        )
+        ax.set(ylabel=value, xlabel="")
+        ax.axhline(0, color="0.5", lw=0.8)
+    return figure
