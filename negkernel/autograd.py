@@ -22,6 +22,7 @@ def gradients(
     targets: Tensor,
     *,
     site: str,
+    log: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """One forward with a graph and K backwards per prompt.
 
@@ -33,6 +34,8 @@ def gradients(
     positions : list of int
         Probed position of each prompt.
     targets : Tensor [P, K] int64
+    log : bool
+        Gradients of log p(target) instead of p(target).
 
     Yields
     ------
@@ -50,7 +53,8 @@ def gradients(
                 logprob = probed_logprob(model, torch.tensor([list(ids)]), position)[0]
                 chosen = logprob[target.to(logprob.device)]
                 wanted = [probes[layer] for layer in range(len(sites))]
-                rows = [torch.autograd.grad(one.exp(), wanted, retain_graph=True) for one in chosen]
+                read = chosen if log else chosen.exp()
+                rows = [torch.autograd.grad(one, wanted, retain_graph=True) for one in read]
             state = logprob.dtype
             yield (
                 chosen.detach().cpu(),

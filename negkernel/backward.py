@@ -23,7 +23,13 @@ from negkernel.vjp import attention_vjp, norm_vjp
 
 @torch.no_grad()
 def gradients(
-    decoder: Decoder, trace: Trace, targets: Tensor, *, site: str, precision: Precision
+    decoder: Decoder,
+    trace: Trace,
+    targets: Tensor,
+    *,
+    site: str,
+    precision: Precision,
+    log: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Gradients of p(target) with respect to each layer's neurons, from the last layer down.
 
@@ -32,6 +38,8 @@ def gradients(
     targets : Tensor [P, K] int64
     site : str
         A resolved site.
+    log : bool
+        Those of log p(target) instead, which do not vanish with it.
 
     Yields
     ------
@@ -40,7 +48,7 @@ def gradients(
     """
     P, K = targets.shape
     prompt = torch.arange(P).repeat_interleave(K)
-    g = from_logits(decoder, trace, targets, precision)
+    g = from_logits(decoder, trace, targets, precision, log=log)
     for index in reversed(range(decoder.n_layers)):
         block, base = decoder.blocks[index], trace.layers[index]
         g, prompt = g.to(block.device), prompt.to(block.device)
@@ -51,15 +59,17 @@ def gradients(
             g = through_attention(block, base, trace, index, g, g_mlp_in, prompt, precision)
 
 
-def from_logits(decoder: Decoder, trace: Trace, targets: Tensor, precision: Precision) -> Tensor:
+def from_logits(
+    decoder: Decoder, trace: Trace, targets: Tensor, precision: Precision, *, log: bool = False
+) -> Tensor:
     """Gradient of p(target) in the residual stream before the final norm: [P * K, H].
 
-    dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p.
+    dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p; without the
+    factor p_t it is the gradient of ``log`` p.
     """
     P, K = targets.shape
     targets = targets.to(trace.logprob.device)
     p = trace.logprob.exp()
-    p_target = p.gather(1, targets)
     head = decoder.head.weight
     prompt = torch.arange(P, device=p.device).repeat_interleave(K)
     if decoder.softcap is None:
@@ -70,7 +80,8 @@ def from_logits(decoder: Decoder, trace: Trace, targets: Tensor, precision: Prec
         mean = precision.matmul(p * slope, head.t())
         picked = head[targets.reshape(-1)].to(precision.state)
         picked = picked * slope.gather(1, targets).reshape(-1, 1)
-    g = (picked - mean[prompt]) * (p_target.reshape(-1, 1) * decoder.logit_scale)
+    g = (picked - mean[prompt]) * decoder.logit_scale
+    g = g if log else g * p.gather(1, targets).reshape(-1, 1)
     if decoder.projection is not None:
         g = decoder.projection.transpose(g, precision)
     return through_norm(decoder.final_norm, trace.x_final, g, prompt, precision)

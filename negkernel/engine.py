@@ -274,6 +274,7 @@ class Engine:
         *,
         site: str = "paper",
         method: str = "auto",
+        log: bool = False,
         target_prefix: str = "auto",
         target_encoding: str = "joint",
         mask_index: int | None = None,
@@ -290,12 +291,16 @@ class Engine:
             "delta": one prefill without a graph and a single-token VJP per label (over all tokens
             in a masked model, labels together); "full": a graph over the whole prompt and one
             backward per label, through the model's modules.
+        log : bool
+            Gradients of log p instead: the same up to a factor p, but they keep sign and order
+            where p itself is too small for its gradient to be a number.
 
         Returns
         -------
         Gradients
-            ``prob`` [P, K], ``cg`` [P, K, L, I] in probability per unit of activation,
-            ``activation`` [P, L, I]; without the axis K when one label a prompt is given.
+            ``prob`` [P, K], ``cg`` [P, K, L, I] in probability (nats with ``log``) per unit of
+            activation, ``activation`` [P, L, I]; without the axis K when one label a prompt is
+            given.
 
         Raises
         ------
@@ -303,7 +308,7 @@ class Engine:
             As in :meth:`sweep`.
         """
         request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
-        return gradients.gradients(self._host, request, site=site, method=method)
+        return gradients.gradients(self._host, request, site=site, method=method, log=log)
 
     def stream_gradients(
         self,
@@ -404,7 +409,7 @@ class Engine:
         Raises
         ------
         ValueError, NotImplementedError
-            Malformed input, or an architecture whose neurons add no vector of their own.
+            Malformed input, or a masked model.
         """
         request = self._host.encode(prompts, targets, target_prefix, target_encoding)
         return readout.direct_effects(self._host, request, norm=norm)

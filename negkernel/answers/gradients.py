@@ -32,7 +32,7 @@ class LayerGradients:
     prob : Tensor [p, K]
         ``p(target)``, the same for every layer of these prompts.
     cg : Tensor [p, K, I]
-        ``d p(target) / d activation``.
+        ``d p(target) / d activation``, or that of ``log p(target)``.
     activation : Tensor [p, I]
         Activation of each neuron at the probed position.
     """
@@ -44,12 +44,16 @@ class LayerGradients:
     activation: Tensor
 
 
-def by_layer(host: Host, request: Request, *, site: str, method: str) -> Iterator[LayerGradients]:
+def by_layer(
+    host: Host, request: Request, *, site: str, method: str, log: bool = False
+) -> Iterator[LayerGradients]:
     """Answer :meth:`negkernel.Engine.stream_gradients`."""
-    return _layers(host, request, host.site(site), _method(host, method))
+    return _layers(host, request, host.site(site), _method(host, method), log)
 
 
-def _layers(host: Host, request: Request, site: str, runner: Method) -> Iterator[LayerGradients]:
+def _layers(
+    host: Host, request: Request, site: str, runner: Method, log: bool
+) -> Iterator[LayerGradients]:
     ids = torch.from_numpy(request.target_ids)
     if isinstance(runner, Delta):
         for first, last in runner.groups(request.tokens):
@@ -57,13 +61,18 @@ def _layers(host: Host, request: Request, site: str, runner: Method) -> Iterator
             chosen = ids[first:last].to(base.logprob.device)
             prob = base.logprob.gather(1, chosen).exp()
             for layer, gradient in backward.gradients(
-                runner.decoder, base, ids[first:last], site=site, precision=runner.precision
+                runner.decoder,
+                base,
+                ids[first:last],
+                site=site,
+                precision=runner.precision,
+                log=log,
             ):
                 values = layer_activation(runner.decoder, base, layer, site)
                 yield LayerGradients(slice(first, last), layer, prob, gradient, values)
         return
     if isinstance(runner, MaskedDelta):
-        results = runner.gradients(request.tokens, request.positions, ids, site=site)
+        results = runner.gradients(request.tokens, request.positions, ids, site=site, log=log)
     else:
         results = autograd.gradients(
             host.model,
@@ -72,6 +81,7 @@ def _layers(host: Host, request: Request, site: str, runner: Method) -> Iterator
             request.positions,
             ids,
             site=site,
+            log=log,
         )
     for p, (logprob, values, gradient) in enumerate(results):
         prob = logprob.exp()[None]
@@ -81,14 +91,16 @@ def _layers(host: Host, request: Request, site: str, runner: Method) -> Iterator
             )
 
 
-def gradients(host: Host, request: Request, *, site: str, method: str) -> Gradients:
+def gradients(
+    host: Host, request: Request, *, site: str, method: str, log: bool = False
+) -> Gradients:
     """Answer :meth:`negkernel.Engine.gradients`."""
     site = host.site(site)
     P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
     dtype = host.result_dtype
     prob, cg = np.empty((P, K), dtype), np.empty((P, K, L, I), dtype)
     activation = np.empty((P, L, I), dtype)
-    for part in by_layer(host, request, site=site, method=method):
+    for part in by_layer(host, request, site=site, method=method, log=log):
         prob[part.prompts] = part.prob.cpu().numpy()
         cg[part.prompts, :, part.layer] = part.cg.cpu().numpy()
         activation[part.prompts, part.layer] = part.activation.cpu().numpy()
@@ -99,6 +111,7 @@ def gradients(host: Host, request: Request, *, site: str, method: str) -> Gradie
         prob=request.squeeze(prob),
         cg=request.squeeze(cg),
         activation=activation,
+        log=log,
     )
 
 

@@ -160,6 +160,6 @@ def _grounds(
     """All prompts, each computed once, ready for a spectral sweep."""
 
     def slopes(some: Request) -> Gradients:
-        return gradients(host, some, site=site, method=runner.name)
+        return gradients(host, some, site=site, method=runner.name, log=True)
 
     return spectral.grounds(runner, request, slopes, site=site, axis=axis)

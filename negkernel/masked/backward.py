@@ -23,7 +23,13 @@ from negkernel.vjp import norm_vjp
 
 @torch.no_grad()
 def gradients(
-    encoder: Encoder, trace: Trace, targets: Tensor, *, site: str, precision: Precision
+    encoder: Encoder,
+    trace: Trace,
+    targets: Tensor,
+    *,
+    site: str,
+    precision: Precision,
+    log: bool = False,
 ) -> Tensor:
     """Gradients of p(target) with respect to all neurons: [P, K, L, I] on the CPU.
 
@@ -32,12 +38,14 @@ def gradients(
     targets : Tensor [P, K] int64
     site : str
         A resolved site.
+    log : bool
+        Those of log p(target) instead, which do not vanish with it.
     """
     P, K = targets.shape
     prompt = torch.arange(P).repeat_interleave(K)
     inner = trace.layers[0].up.shape[-1]
     out = torch.empty(P, K, encoder.n_layers, inner, dtype=precision.state)
-    g = _from_logits(encoder, trace, targets, precision)
+    g = _from_logits(encoder, trace, targets, precision, log)
     everywhere = False
     for index in reversed(range(encoder.n_layers)):
         layer, base = encoder.layers[index], trace.layers[index]
@@ -51,10 +59,13 @@ def gradients(
     return out
 
 
-def _from_logits(encoder: Encoder, trace: Trace, targets: Tensor, precision: Precision) -> Tensor:
+def _from_logits(
+    encoder: Encoder, trace: Trace, targets: Tensor, precision: Precision, log: bool
+) -> Tensor:
     """Gradient of p(target) in the last layer's output at the probed position: [P * K, H].
 
-    dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p.
+    dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p; without the
+    factor p_t it is the gradient of ``log`` p.
     """
     P, K = targets.shape
     head = encoder.head
@@ -63,7 +74,8 @@ def _from_logits(encoder: Encoder, trace: Trace, targets: Tensor, precision: Pre
     p = trace.logprob.exp()
     mean = head.decoder.transpose(p, precision)
     picked = head.decoder.weight[targets.flatten()].to(precision.state)
-    g = (picked - mean[prompt]) * p.gather(1, targets).reshape(-1, 1)
+    g = picked - mean[prompt]
+    g = g if log else g * p.gather(1, targets).reshape(-1, 1)
     g = _through(head.norm, trace.head_norm_in, g, prompt, precision)
     g = g * activate_slope(trace.head_up, head.activation)[prompt]
     g = head.dense.transpose(g, precision)

@@ -82,6 +82,7 @@ class MaskedDelta:
         targets: Tensor,
         *,
         site: str,
+        log: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Gradients of K targets per prompt, as :func:`negkernel.autograd.gradients` yields them.
 
@@ -95,7 +96,7 @@ class MaskedDelta:
             for prompts in by_length(tokens[first:last]):
                 at_once = self._batch_rows(len(tokens[first + prompts[0]])) // targets.shape[1]
                 for some in torch.tensor(prompts).add(first).split(max(1, at_once)):
-                    parts = self._gradients(tokens, positions, targets, some.tolist(), site)
+                    parts = self._gradients(tokens, positions, targets, some.tolist(), site, log)
                     found.update(zip(some.tolist(), zip(*parts, strict=True), strict=True))
             for p in range(first, last):
                 yield found.pop(p)
@@ -107,6 +108,7 @@ class MaskedDelta:
         targets: Tensor,
         prompts: Sequence[int],
         site: str,
+        log: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probs [p, K], activations [p, L, I] and gradients [p, K, L, I] of ``prompts``."""
         probe = torch.tensor([positions[p] for p in prompts])
@@ -114,7 +116,9 @@ class MaskedDelta:
         wanted = targets[list(prompts)]
         rows = self._batch_rows(base.length)
         gradient = [
-            backward.gradients(self.encoder, base, some, site=site, precision=self.precision)
+            backward.gradients(
+                self.encoder, base, some, site=site, precision=self.precision, log=log
+            )
             for some in wanted.split(rows, dim=1)
         ]
         layers = range(self.encoder.n_layers)

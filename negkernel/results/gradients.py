@@ -27,17 +27,20 @@ class Gradients(Result):
     prob : ndarray [P] or [P, K]
         ``p(target)``.
     cg : ndarray [P, L, I] or [P, K, L, I]
-        ``d p(target) / d activation``.
+        ``d p(target) / d activation``, or ``d log p(target) / d activation``.
     activation : ndarray [P, L, I]
         Activation of each neuron at the probed position.
     site : str
         Which tensor the neuron is.
+    log : bool
+        Whether ``cg``, and NeurGrad with it, is that of ``log p``: in nats per unit of activation.
     """
 
     prob: np.ndarray
     cg: np.ndarray
     activation: np.ndarray
     site: str
+    log: bool = False
 
     def array_axes(self) -> Mapping[str, str]:
         """See :meth:`negkernel.results.base.Result.array_axes`."""
@@ -101,7 +104,8 @@ class Gradients(Result):
         -------
         DataFrame
             ``prompt_index``, ``prompt``, ``target``, ``layer``, ``neuron``, ``activation``,
-            ``base_prob``, ``cg`` and ``neurgrad`` (both probability per unit of activation).
+            ``base_prob``, ``cg`` and ``neurgrad`` (both probability, or nats, per unit of
+            activation).
         """
         P, L, I = self.activation.shape
         if top is None:

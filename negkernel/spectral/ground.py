@@ -116,7 +116,7 @@ def grounds(
 ) -> Iterator[Ground]:
     """Yield all prompts of ``request``, in groups as ``runner`` takes them.
 
-    ``gradients`` serves the methods that have no trace to take gradients from.
+    ``gradients``, those of log p, serve the methods that have no trace to take them from.
     """
     targets = torch.from_numpy(request.target_ids)
     if isinstance(runner, Delta):
@@ -139,8 +139,8 @@ def _traced(
     decoder, precision = runner.decoder, runner.precision
     tokens = request.tokens[first:last]
     base = trace(decoder, tokens, precision)
-    layers = backward.gradients(decoder, base, targets, site=site, precision=precision)
-    cg = {layer: gradient.cpu() for layer, gradient in layers}
+    layers = backward.gradients(decoder, base, targets, site=site, precision=precision, log=True)
+    slope = {layer: gradient.cpu() for layer, gradient in layers}
     activation = [
         layer_activation(decoder, base, layer, site).cpu() for layer in range(decoder.n_layers)
     ]
@@ -154,9 +154,7 @@ def _traced(
         last=last,
         base_logprob=logprob.numpy(),
         activation=torch.stack(activation, dim=1).numpy(),
-        slope=_log_slope(
-            torch.stack([cg[layer] for layer in sorted(cg)], dim=2).numpy(), logprob.exp().numpy()
-        ),
+        slope=torch.stack([slope[layer] for layer in sorted(slope)], dim=2).numpy(),
         shifted=shifted,
     )
 
@@ -173,7 +171,6 @@ def _untraced(
     targets = torch.from_numpy(request.target_ids)
     found = gradients(request)
     prob = found.prob.reshape(1, -1)
-    cg = found.cg.reshape(*prob.shape, *found.activation.shape[1:])
 
     def shifted(rows: Rows) -> np.ndarray:
         nothing = torch.empty(1, 0, 2, dtype=torch.int64)
@@ -194,7 +191,7 @@ def _untraced(
         last=index + 1,
         base_logprob=np.log(np.maximum(prob, np.finfo(prob.dtype).tiny)),
         activation=found.activation,
-        slope=_log_slope(cg, prob),
+        slope=found.cg.reshape(*prob.shape, *found.activation.shape[1:]),
         shifted=shifted,
         noise=_state_noise(runner),
     )
@@ -205,15 +202,6 @@ def _state_noise(runner: Method) -> float:
     if not isinstance(runner, Full | Suffix):
         return 0.0
     return STATE_ROUNDING * torch.finfo(runner.model.dtype).eps
-
-
-def _log_slope(cg: np.ndarray, prob: np.ndarray) -> np.ndarray:
-    """Gradient of log p from that of p [p, K, L, I].
-
-    A target whose probability underflows has a wrong slope; its curves then differ from level to
-    level until their own shifts are computed.
-    """
-    return cg / np.maximum(prob, np.finfo(prob.dtype).tiny)[:, :, None, None]
 
 
 def _along(
