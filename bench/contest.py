@@ -29,6 +29,10 @@ class Contestant:
         Least acceptable ratio of this contestant's time to the first one's.
     counted : bool
         Whether the work is counted in rows at all; a plain forward's is not.
+    rows : int or None
+        Rows it computes, where these are not those of the whole work.
+    budget : float or None
+        Its own budget, where it promises less than the others.
     note : str
         For the report.
     """
@@ -38,10 +42,17 @@ class Contestant:
     work: float = 1.0
     goal: float | None = None
     counted: bool = True
+    rows: int | None = None
+    budget: float | None = None
     note: str = ""
 
 
-def agree(values: Mapping[str, np.ndarray | None], truth: str, budget: float) -> dict[str, float]:
+def agree(
+    values: Mapping[str, np.ndarray | None],
+    truth: str,
+    budget: float,
+    own: Mapping[str, float] | None = None,
+) -> dict[str, float]:
     """Hold every contestant's values against those of ``truth``.
 
     Parameters
@@ -50,6 +61,8 @@ def agree(values: Mapping[str, np.ndarray | None], truth: str, budget: float) ->
         By contestant; None has nothing to compare.
     budget : float
         Allowed error of each element, as a fraction of the largest true value.
+    own : mapping of str to float, optional
+        Budgets of contestants that have one of their own.
 
     Returns
     -------
@@ -68,7 +81,8 @@ def agree(values: Mapping[str, np.ndarray | None], truth: str, budget: float) ->
     for name, actual in values.items():
         if actual is None or name == truth:
             continue
-        assert_close(actual, expected, budget=budget, relative_to=scale, what=f"{name} vs {truth}")
+        allowed = (own or {}).get(name, budget)
+        assert_close(actual, expected, budget=allowed, relative_to=scale, what=f"{name} vs {truth}")
         errors[name] = float(np.abs(actual - expected).max()) / scale
     return errors
 
@@ -97,7 +111,8 @@ def contest(
         Rows of the whole work, for rows a second.
     """
     runs = {one.name: one.run for one in contestants}
-    errors = agree({name: run(inputs[0]) for name, run in runs.items()}, truth, budget)
+    own = {one.name: one.budget for one in contestants if one.budget is not None}
+    errors = agree({name: run(inputs[0]) for name, run in runs.items()}, truth, budget, own)
     seconds = interleave(runs, inputs[1:], device)
     times = {one.name: seconds[one.name].scaled(1 / one.work) for one in contestants}
     ours = times[contestants[0].name]
@@ -105,7 +120,7 @@ def contest(
         Record(
             case,
             one.name,
-            _measures(times[one.name], ours, rows if one.counted else None, one.goal)
+            _measures(times[one.name], ours, (one.rows or rows) if one.counted else None, one.goal)
             | {"error": errors.get(one.name)},
             one.note,
         )

@@ -13,6 +13,7 @@ from bench.contest import Contestant, contest
 from bench.memory import sweep_memory
 from bench.models import BASE, TINY, Draw, Shape, draws, random_llama
 from bench.opponents.expert import calibrated
+from bench.opponents.expert_masked import calibrated_masked
 from bench.opponents.hooks import BATCH, hooks_rows, plain_forward
 from bench.registry import Settings
 from bench.report import Record
@@ -22,6 +23,9 @@ HOOKS = "hooks, a forward per shift"
 # Rows differ in log p by thousandths to tenths of a nat. Rounding of a whole float32 forward is
 # 1e-6 nat, which comes to 1e-4 of the largest row; a wrong row is off by its own size.
 BUDGET = 2e-3
+# Half-precision operands lose 2^-9 of a row at each product.
+BF16_BUDGET = 2e-2
+TOL = 1e-3
 
 
 def run(settings: Settings) -> list[Record]:
@@ -54,16 +58,30 @@ def _one_prompt(
     sample = torch.randperm(rows, generator=torch.Generator().manual_seed(0))[:BATCH]
     first = next(rounds)
     expert = calibrated(model, first.tokens, first.target, first.neurons, grid)
+    masked = calibrated_masked(expert, first.tokens, first.target, first.neurons, grid)
     engine = negkernel.Engine(model)
+    half = negkernel.Engine(model, gemm_dtype=torch.bfloat16)
+
+    def asked(engine: negkernel.Engine, draw: Draw, **options: Any) -> negkernel.Sweep:
+        request = draw.prompts, [draw.target], draw.neurons.numpy(), grid.numpy()
+        return engine.sweep(*request, method="delta", **options)
 
     def delta(draw: Draw) -> np.ndarray:
-        sweep = engine.sweep(
-            draw.prompts, [draw.target], draw.neurons.numpy(), grid.numpy(), method="delta"
-        )
-        return sweep.logprob_shift.reshape(-1)[sample]
+        return asked(engine, draw).logprob_shift.reshape(-1)[sample]
+
+    def in_half(draw: Draw) -> np.ndarray:
+        return asked(half, draw).logprob_shift.reshape(-1)[sample]
+
+    def spectral(draw: Draw) -> np.ndarray:
+        curves = asked(engine, draw, resolution="spectral", tol=TOL)
+        return curves.logprob_shift.reshape(-1)[sample]
 
     def recipe(draw: Draw) -> np.ndarray:
         change = expert.sweep(draw.tokens, draw.target, draw.neurons, grid)
+        return change.reshape(-1)[sample].numpy()
+
+    def masked_recipe(draw: Draw) -> np.ndarray:
+        change = masked.sweep(draw.tokens, draw.target, draw.neurons, grid)
         return change.reshape(-1)[sample].numpy()
 
     def hooks(draw: Draw) -> np.ndarray:
@@ -92,10 +110,31 @@ def _one_prompt(
                 note=f"timed on {len(sample)} of {rows:,} rows and scaled",
             ),
             Contestant(
-                "expert recipe",
+                "expert recipe, masked sdpa",
+                masked_recipe,
+                goal=1.25,
+                note=f"chunks of {masked.rows} rows, {masked.head_rows} in the head, "
+                f"{masked.sequence} in a masked sequence",
+            ),
+            Contestant(
+                "expert recipe, flash + log-sum-exp",
                 recipe,
                 goal=1.0,
-                note=f"chunks of {expert.rows} rows, {expert.head_rows} in the head",
+                note=f"chunks of {expert.rows} rows, {expert.head_rows} in the head; "
+                "stronger than the recipe that the goal of 1.25 names",
+            ),
+            Contestant(
+                f"{OURS}, bf16 operands",
+                in_half,
+                budget=BF16_BUDGET,
+                note="the same float32 model; error: largest of a row over the largest row",
+            ),
+            Contestant(
+                "negkernel spectral",
+                spectral,
+                rows=asked(engine, first, resolution="spectral", tol=TOL).rows,
+                budget=BUDGET + TOL,
+                note=f"tol {TOL:g}; all {len(grid)} shifts come back, rows are those computed",
             ),
             Contestant(
                 "plain forward", plain, counted=False, note="one forward of the prompt, no shift"

@@ -4,15 +4,15 @@ One forward of the prompt keeps the prefix keys and values and, for each probed 
 adds to the last token. A row is then a single token that runs through the layers above its neuron
 only: every projection is one matrix product over a chunk of rows, the prefix is never copied, and
 the LM head sees nothing but rows. Attention is split, prefix by flash attention with its
-log-sum-exp and the row's own key merged in afterwards: on two cores that took 11 and 22 ms for
-1,024 rows behind 48 and 200 tokens, against 31 and 61 ms for masked sdpa over prefix plus rows in
-its best chunks. Plain PyTorch operations, no compiler.
+log-sum-exp and the row's own key merged in afterwards, which is faster than the masked sdpa that
+comes to mind first (:mod:`bench.opponents.expert_masked`). Plain PyTorch operations, no compiler.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,8 @@ from negkernel.testing.timing import interleave
 
 # Rows of a chunk through the layers and through the head; `calibrated` picks among them.
 CHUNKS = ((256, 256), (512, 512), (1024, 256), (1024, 1024))
+
+AnyExpert = TypeVar("AnyExpert", bound="Expert")
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,25 @@ class Expert:
             k, v, prefix_k, prefix_v = (
                 t.repeat_interleave(repeat, dim=1) for t in (k, v, prefix_k, prefix_v)
             )
-        out, lse = _attend_prefix(q, prefix_k, prefix_v, attention.scaling)
-        own = (q * k).sum(-1) * attention.scaling
-        # Softmax over prefix and self: the self part weighs exp(own) / (exp(lse) + exp(own)).
-        weight = torch.sigmoid(own - lse)[..., None]
-        heads = torch.lerp(out, v, weight)
+        heads = self._mix(q, k, v, prefix_k, prefix_v, attention.scaling)
         projected: Tensor = attention.o_proj(heads.transpose(1, 2).reshape(len(x), -1))
         return projected
+
+    def _mix(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        prefix_k: Tensor,
+        prefix_v: Tensor,
+        scale: float,
+    ) -> Tensor:
+        """Softmax over prefix and self of every row: [1, heads, R, D]."""
+        out, lse = _attend_prefix(q, prefix_k, prefix_v, scale)
+        own = (q * k).sum(-1) * scale
+        # The self part weighs exp(own) / (exp(lse) + exp(own)).
+        weight = torch.sigmoid(own - lse)[..., None]
+        return torch.lerp(out, v, weight)
 
 
 def _attend_prefix(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -161,11 +175,18 @@ def calibrated(
 ) -> Expert:
     """Return the expert with the chunk sizes that are fastest on about 1,024 rows of this sweep."""
     part = neurons[: -(-max(rows for rows, _ in CHUNKS) // len(shifts))]
-    experts = {f"{rows}/{head}": Expert(model, rows, head) for rows, head in CHUNKS}
+    experts = [Expert(model, *chunks) for chunks in CHUNKS]
+    return fastest(experts, tokens, target, part, shifts)
+
+
+def fastest(
+    experts: Sequence[AnyExpert], tokens: list[int], target: int, neurons: Tensor, shifts: Tensor
+) -> AnyExpert:
+    """Return the expert that is quickest at this sweep."""
     runs = {
-        name: (lambda _, one=one: one.sweep(tokens, target, part, shifts))
-        for name, one in experts.items()
+        str(i): (lambda _, one=one: one.sweep(tokens, target, neurons, shifts))
+        for i, one in enumerate(experts)
     }
     times = interleave(runs, range(3))
     # The first round warms up; the least of the others is the machine at its quietest.
-    return experts[min(times, key=lambda name: min(times[name].seconds[1:]))]
+    return experts[int(min(times, key=lambda name: min(times[name].seconds[1:])))]
