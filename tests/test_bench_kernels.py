@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench import __main__ as command
 from bench import op_calls
 from bench.models import Shape
-from bench.roofline import sweep_flops
+from bench.roofline import products_share, sweep_flops
 from negkernel.ops.norm import reference
 
 app = Typer()
@@ -75,3 +76,23 @@ def test_work_is_counted_as_by_hand():
     one = sweep_flops(shape, torch.tensor([2]), 1, 9)
     assert one == 2 * 4 * 7
     assert sweep_flops(shape, torch.tensor([0, 2]), 10, 9) == 10 * (2 * layer + 2 * one)
+
+
+@pytest.mark.parametrize("product", [torch.mm, torch.ops.mkldnn._linear_pointwise])
+def test_time_that_the_profiler_does_not_see_counts(product):
+    a = torch.randn(400, 400)
+    more = () if product is torch.mm else (None, "none", [], "")
+
+    def multiply():
+        end = time.perf_counter() + 0.1
+        while time.perf_counter() < end:
+            product(a, a, *more)
+
+    def half():
+        multiply()
+        time.sleep(0.1)
+
+    multiply()
+    whole, part = products_share(multiply, "cpu"), products_share(half, "cpu")
+    assert 0.5 < whole <= 1
+    assert 0.3 * whole < part < 0.7 * whole
