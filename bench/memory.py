@@ -1,30 +1,63 @@
-"""Peak memory of one big sweep, measured in a process of its own."""
+"""Peak memory of one big call, measured in a process of its own."""
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import negkernel
 from bench.models import Shape, draws, random_llama
-from bench.report import Record
+from bench.report import Record, Value
 
 GOAL_GB = 2.0
 SHIFTS = 100
+HOW = (
+    "peak: largest resident memory during the call less that after the model was loaded and "
+    "a small call had run, in a process of its own"
+)
+# Builds a model and returns a small call, which warms it up, and the call that is measured.
+Prepare = Callable[..., tuple[Callable[[], Any], Callable[[], Any]]]
+
+
+def peak_above(prepare: Prepare, *arguments: Any, device: str) -> tuple[Any, int, float]:
+    """What the big call of ``prepare(*arguments)`` returns, its peak above the model, seconds.
+
+    ``prepare`` is a function of a module and ``arguments`` travel to another process.
+    """
+    threads = torch.get_num_threads()
+    # A fresh interpreter: nothing that ran before counts, or hides, what the call takes.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
+        return pool.submit(_measure, prepare, arguments, device, threads).result()
+
+
+def with_peak(records: Sequence[Record], peak: int | None, goal_gb: float | None) -> list[Record]:
+    """Return ``records`` with columns for peak memory, the first one's filled in if known."""
+    out = []
+    for i, record in enumerate(records):
+        known = None if i or peak is None else peak / 1e9
+        reached = None if known is None or goal_gb is None else known <= goal_gb
+        columns: dict[str, Value] = {
+            "peak_gb": known,
+            "peak_goal_gb": None if known is None else goal_gb,
+            "peak_reached": reached,
+        }
+        note = record.note if known is None else f"{record.note}; {HOW}"
+        out.append(replace(record, measures=record.measures | columns, note=note))
+    return out
 
 
 def sweep_memory(shape: Shape, rows: int, device: str) -> Record:
     """Peak memory above the model of a sweep of ``rows`` rows, neurons spread over all layers."""
-    threads = torch.get_num_threads()
-    # A fresh interpreter: nothing that ran before counts, or hides, what the sweep takes.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
-        done, peak, seconds = pool.submit(_measure, shape, rows, device, threads).result()
+    done, peak, seconds = peak_above(_sweep, shape, rows, device, device=device)
     return Record(
         case=f"{done:,} rows, vocabulary {shape.vocabulary:,}",
         contestant="negkernel delta",
@@ -36,14 +69,11 @@ def sweep_memory(shape: Shape, rows: int, device: str) -> Record:
             "goal_gb": GOAL_GB,
             "reached": peak / 1e9 <= GOAL_GB,
         },
-        note="largest resident memory during the sweep less that after the model was loaded and "
-        "a sweep of 32 rows had run",
+        note=HOW,
     )
 
 
-def _measure(shape: Shape, rows: int, device: str, threads: int) -> tuple[int, int, float]:
-    """Rows swept, peak bytes above the model, seconds."""
-    torch.set_num_threads(threads)
+def _sweep(shape: Shape, rows: int, device: str) -> tuple[Callable[[], Any], Callable[[], int]]:
     prompts = 8
     engine = negkernel.Engine(random_llama(shape, device=device))
     per_prompt = max(1, rows // (prompts * SHIFTS))
@@ -52,13 +82,28 @@ def _measure(shape: Shape, rows: int, device: str, threads: int) -> tuple[int, i
     targets = [ids[0] for ids in draw.targets]
     shifts = torch.linspace(-2, 2, SHIFTS).numpy()
     neurons = draw.neurons.numpy()
-    engine.sweep(draw.prompts[:1], targets[:1], neurons[:1], shifts[:32], method="delta")
+
+    def small() -> None:
+        engine.sweep(draw.prompts[:1], targets[:1], neurons[:1], shifts[:32], method="delta")
+
+    def big() -> int:
+        return engine.sweep(draw.prompts, targets, neurons, shifts, method="delta").rows
+
+    return small, big
+
+
+def _measure(
+    prepare: Prepare, arguments: tuple[Any, ...], device: str, threads: int
+) -> tuple[Any, int, float]:
+    torch.set_num_threads(threads)
+    small, big = prepare(*arguments)
+    small()
     gc.collect()
     before = _resident(device, peak=False)
     start = time.perf_counter()
-    sweep = engine.sweep(draw.prompts, targets, neurons, shifts, method="delta")
+    result = big()
     seconds = time.perf_counter() - start
-    return sweep.rows, _resident(device, peak=True) - before, seconds
+    return result, _resident(device, peak=True) - before, seconds
 
 
 def _resident(device: str, *, peak: bool) -> int:

@@ -69,14 +69,15 @@ def show(title: str, records: Sequence[Record], origin: dict[str, str]) -> None:
     table.add_column("case", no_wrap=True)
     table.add_column("contestant", no_wrap=True)
     for name in records[0].measures:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for i, record in enumerate(records):
         first = i == 0 or records[i - 1].case != record.case
         table.add_section() if first else None
         values = (_readable(value) for value in record.measures.values())
         table.add_row(record.case if first else "", record.contestant, *values)
     # Wide enough for every column: a pipe has no width, and a shortened number is none.
-    console = Console(width=max(160, Console().width))
+    needed = Console(width=1000).measure(table).maximum
+    console = Console(width=max(needed, Console().width))
     console.print(table)
     for case, contestant, note in dict.fromkeys((r.case, r.contestant, r.note) for r in records):
         if note:

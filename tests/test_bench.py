@@ -9,15 +9,20 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from bench import __main__ as command
-from bench import registry, sweep
+from bench import masked, registry, sweep
 from bench.contest import Contestant, agree, contest
 from bench.models import TINY, draws, random_llama
 from bench.opponents.expert import Expert
+from bench.opponents.expert_masked import MaskedExpert
+from bench.opponents.full_softmax import full_softmax, last_states
 from bench.opponents.hooks import hooks_rows
+from bench.opponents.masked_hooks import masked_hooks_rows
 from bench.opponents.reference_gradients import reference_gradients
+from bench.opponents.stepwise_gradients import stepwise_gradients
 from bench.report import Record, append, provenance
 from negkernel import Engine
 from negkernel.testing.timing import Timing, interleave
+from neurgrad.attribution import integrated_gradients, lpi
 
 ORIGIN = {"date", "commit", "cpu", "threads", "gpu", "negkernel", "torch", "transformers"}
 app = Typer()
@@ -35,10 +40,13 @@ def one_thread():
 @pytest.mark.parametrize(
     ("arguments", "measures", "contestants"),
     [
-        (["sweep"], {"p20_s", "p50_s", "p80_s", "repeats", "rows_per_s", "ratio", "error"}, 11),
+        (["sweep"], {"p20_s", "p50_s", "p80_s", "repeats", "rows_per_s", "ratio", "error"}, 17),
         (["gradients"], {"p20_s", "p50_s", "p80_s", "repeats", "ratio", "error"}, 6),
         (["fidelity"], {"correlation", "signs", "neurgrad", "autograd", "seconds"}, 33),
         (["curvature"], {"in_activations", "correlation", "gap", "linear"}, 24),
+        (["masked"], {"p50_s", "ratio", "error", "peak_gb", "peak_goal_gb"}, 4),
+        (["attribution"], {"p50_s", "ratio", "error", "peak_gb", "peak_goal_gb"}, 6),
+        (["spectral"], {"neg_within_tol", "honest", "inflation", "rows_a_neuron"}, 2),
         (["sweep", "--rows", "1600"], {"peak_gb", "rows_per_s"}, 1),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,
@@ -80,6 +88,8 @@ def test_the_gate_names_who_disagrees(wrong):
         agree({"slow": true, "early": true.copy(), "late": false}, "slow", budget=1e-3)
     errors = agree({"slow": true, "early": true + 5e-4, "plain": None}, "slow", budget=1e-3)
     assert errors == {"early": pytest.approx(5e-4)}
+    with pytest.raises(AssertionError, match="early vs slow"):
+        agree({"slow": true, "early": true + 5e-4}, "slow", 1e-3, own={"early": 1e-4})
 
 
 def test_part_of_the_work_is_scaled():
@@ -151,9 +161,42 @@ def test_opponents_find_the_truth_in_float64():
     assert np.abs(hooks.view(5, 8).numpy() - expected).max() < 1e-6 * scale
     for rows, head_rows in ((3, 2), (64, 64)):
         recipe = Expert(model, rows, head_rows)
-        change = recipe.sweep(draw.tokens, draw.targets[0][0], draw.neurons, shifts)
-        # transformers' norms round to float32 also in a float64 model
-        assert np.abs(change.numpy() - expected).max() < 1e-4 * scale
+        for one in (recipe, MaskedExpert(recipe, 2), MaskedExpert(recipe, 64)):
+            change = one.sweep(draw.tokens, draw.targets[0][0], draw.neurons, shifts)
+            # transformers' norms round to float32 also in a float64 model
+            assert np.abs(change.numpy() - expected).max() < 1e-4 * scale
     cg = reference_gradients(model, draw.tokens, draw.targets[0])
     true = Engine(model).gradients(draw.prompts, draw.targets, method="full").cg[0]
     assert np.abs(cg.numpy() - true).max() < 1e-6 * np.abs(true).max()
+
+
+def test_opponents_of_attributions_find_the_truth_in_float64():
+    model = random_llama(TINY, dtype=torch.float64)
+    none = torch.empty(0, dtype=torch.int64)
+    draw = next(draws(TINY, prompts=1, tokens=9, targets=1, layers=none))
+    layers = list(range(TINY.layers))
+    engine = Engine(model)
+    request = draw.prompts, [draw.target]
+
+    found = stepwise_gradients(model, draw.tokens, draw.target, layers, 5).numpy()
+    true = integrated_gradients(engine, *request, steps=5, method="full")[0]
+    assert np.abs(found - true).max() < 1e-6 * np.abs(true).max()
+
+    states = last_states(model, draw.tokens)
+    increase = full_softmax(model, states, draw.target, layers).numpy()
+    exact = lpi(engine, *request)[0]
+    assert np.abs(increase - exact).max() < 1e-4 * np.abs(exact).max()
+
+
+def test_the_opponent_of_masked_sweeps_finds_the_truth_in_float64():
+    model = masked.random_bert(masked.TINY, "cpu").double()
+    draw = next(masked.masked_draws(masked.TINY, torch.arange(4)))
+    assert draw.tokens.count(masked.MASK) == 1
+    engine = Engine(model, masked.MaskToken())
+    shifts = np.array([-3.0, 2.0])
+    sweep = engine.sweep(
+        draw.prompts, [draw.target], draw.neurons.numpy(), shifts, method="full"
+    ).logprob_shift[0]
+    rows = draw.neurons.repeat_interleave(2, 0), torch.from_numpy(shifts).repeat(4)
+    hooks = masked_hooks_rows(model, draw.tokens, masked.POSITION, draw.target, *rows)
+    assert np.abs(hooks.view(4, 2).numpy() - sweep).max() < 1e-6 * np.abs(sweep).max()
