@@ -4,7 +4,7 @@ The embedded models know facts and cannot do these tasks. This one learns them f
 training splits alone: a byte-pair tokenizer and a few layers from scratch, with a loss on the
 answer's token only.
 
-    python -m bench.skill_model.train --out skill-model --tasks lti agnews --minutes 5
+    python -m bench.skill_model.train --out skill-model --tasks lti agnews imdb --steps 900
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from negkernel import Engine
 from neurgrad.mceval8k import Prompt, load, prompts
 
+PEAK, WARM_UP, BATCH = 1e-3, 100, 16  # learning rate, steps until it, prompts of a step
+
 Example = tuple[list[int], int]  # prompt tokens, answer token
 
 
-def train(
-    tasks: list[str], out: Path, *, minutes: float, longest: int = 512, seed: int = 0
-) -> Engine:
-    """Train until the time is up, with the learning rate falling to zero, and save the model."""
+def train(tasks: list[str], out: Path, *, steps: int, longest: int = 512, seed: int = 0) -> Engine:
+    """Train for so many steps, with the learning rate falling to zero, and save the model."""
     torch.manual_seed(seed)
     asked = {task: prompts(load(task)) for task in tasks}
     shown = [prompt for task in tasks for prompt in asked[task].train]
@@ -52,7 +52,7 @@ def train(
     }
     for task, found in examples.items():
         print(f"{task}: {len(found)} of {len(asked[task].train)} prompts", flush=True)
-    _fit(model, list(examples.values()), 60 * minutes, seed)
+    _fit(model, list(examples.values()), steps, seed)
     model.eval().save_pretrained(out)
     tokenizer.save_pretrained(out)
     return Engine(model, tokenizer)
@@ -78,27 +78,28 @@ def _encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[Prompt], Example]:
     return encode
 
 
-def _fit(model: LlamaForCausalLM, examples: list[list[Example]], seconds: float, seed: int) -> None:
+def _fit(model: LlamaForCausalLM, examples: list[list[Example]], steps: int, seed: int) -> None:
     rng = random.Random(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    start, step, mean = time.monotonic(), 0, 0.0
-    while (done := (time.monotonic() - start) / seconds) < 1:
-        # Tasks of any size take turns; prompts of like length go together: little padding.
-        some = [rng.choice(examples[i % len(examples)]) for i in range(64)]
-        some.sort(key=lambda one: len(one[0]))
-        for first in range(0, 64, 16):
-            batch = some[first : first + 16]
-            for group in optimizer.param_groups:
-                group["lr"] = 1e-3 * min(1.0, (step + 1) / 100) * max(0.0, 1 - done)
-            loss = _loss(model, batch)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            step += 1
-            mean += (loss.item() - mean) / min(step, 100)
-            if step % 100 == 0:
-                print(f"step {step}, {done:.0%} of the time, loss {mean:.3f}", flush=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=0.01)
+    start, mean = time.monotonic(), 0.0
+    some: list[Example] = []
+    for step in range(steps):
+        if not some:
+            # Tasks of any size take turns; prompts of like length go together: little padding.
+            some = [rng.choice(examples[i % len(examples)]) for i in range(4 * BATCH)]
+            some.sort(key=lambda one: len(one[0]))
+        batch, some = some[:BATCH], some[BATCH:]
+        for group in optimizer.param_groups:
+            group["lr"] = PEAK * min(1.0, (step + 1) / WARM_UP) * (1 - step / steps)
+        loss = _loss(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        mean += (loss.item() - mean) / min(step + 1, 100)
+        if (step + 1) % 100 == 0:
+            seconds = time.monotonic() - start
+            print(f"step {step + 1}, {seconds:.0f} s, loss {mean:.3f}", flush=True)
 
 
 def _loss(model: LlamaForCausalLM, batch: list[Example]) -> torch.Tensor:
@@ -115,8 +116,8 @@ def _loss(model: LlamaForCausalLM, batch: list[Example]) -> torch.Tensor:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", default=["lti", "agnews"])
-    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--tasks", nargs="+", default=["lti", "agnews", "imdb"])
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    train(given.tasks, given.out, minutes=given.minutes, seed=given.seed)
+    train(given.tasks, given.out, steps=given.steps, seed=given.seed)

@@ -18,6 +18,7 @@ from neurgrad.features import (
     PackedScores,
     batches,
     collect_prompts,
+    collection,
     stream,
 )
 from neurgrad.probes import MagnProbe, PolarProbe
@@ -139,10 +140,16 @@ def test_another_models_or_requests_store_is_refused(engine, tmp_path, change, s
         collect_prompts(given.pop("engine"), given.pop("prompts"), tmp_path, **given)
 
 
+def test_a_tokenizer_without_letters_is_said_to_be_of_no_use(engine, monkeypatch):
+    monkeypatch.setattr(collection, "LETTERS", ("xyz",))
+    with pytest.raises(ValueError, match=r"'no' .*use another model"):
+        collection.check_labels(engine, asked(2, ("no", "a")))
+
+
 def test_bad_input(engine, tmp_path):
     with pytest.raises(ValueError, match="no prompts"):
         collect_prompts(engine, [], tmp_path)
-    with pytest.raises(ValueError, match=r"'no' is not one token.*\('A', 'B'\)\) are single"):
+    with pytest.raises(ValueError, match=r"'no' \(which.*'yes' \(which.*--labels A,B"):
         collect_prompts(engine, asked(2, ("no", "yes")), tmp_path / "labels")
     with pytest.raises(ValueError, match="holds no features"):
         FeatureStore(tmp_path / "nowhere")

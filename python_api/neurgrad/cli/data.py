@@ -15,10 +15,11 @@ SHOWN = {
     "scheme": "splits",
     "train": "train",
     "test": "test",
-    "dropped": "dropped",
     "record_test_in_train": "test\nin\ntrain",
     "record_valid_in_train": "valid\nin\ntrain",
     "record_valid_in_test": "valid\nin\ntest",
+    "text_test_in_train": "test\ntexts\nin\ntrain",
+    "id_test_in_train": "test\nids\nin\ntrain",
 }
 
 data = typer.Typer(help="Look at the benchmark's data.", no_args_is_help=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ class TaskStudy:
         engine = load_engine(self.model, self.dtype, self.device, None)
         if engine.task == "masked":
             refuse("--model", f"{self.model!r} is a masked model; tasks are asked of causal ones")
-        with messages(), blame("--task", " ".join(tasks)):
+        with messages(), blame("--task", " ".join(tasks)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "task .* lacks")  # said by `_checked_tasks`
             study = Study(
                 engine,
                 tasks,
@@ -84,9 +86,12 @@ class TaskStudy:
         for name, k in labels_of.items():
             if self.labels and len(self.labels.split(",")) != k:
                 refuse("--labels", f"{self.labels!r}: {name} needs {k} labels")
-        with blame("--root", self.root):
+        with blame("--root", self.root), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             for name in labels_of:
                 load(name, root=self.root)
+        for warning in told:
+            typer.echo(f"negkernel: {warning.message}", err=True)
         return list(labels_of)
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LETTERS = ("ABCDEFG", "abcdefg", "1234567")  # labels to offer where a task's own are split
+
 SplitName = Literal["train", "valid", "test"]
 
 
@@ -158,36 +160,46 @@ def check_labels(engine: Engine, prompts: Sequence[Prompt]) -> None:
     Raises
     ------
     ValueError
-        Names the label, the tokens it becomes, and labels that this tokenizer keeps whole.
+        Names the labels, the tokens they become, and labels that this tokenizer keeps whole.
     """
     seen: dict[tuple[str, tuple[str, ...]], Prompt] = {}
     for prompt in prompts:
         seen.setdefault((prompt.language, prompt.labels), prompt)
     for prompt in seen.values():
-        try:
-            _encode(engine, prompt, prompt.labels)
-        except ValueError as error:
-            K = len(prompt.labels)
-            for letters in ("ABCDEFG", "abcdefg", "1234567"):
-                try:
-                    _encode(engine, prompt, tuple(letters[:K]))
-                except ValueError:
-                    continue
-                raise ValueError(
-                    f"{error} For a task's prompts: prompts(..., labels={tuple(letters[:K])}) "
-                    "are single tokens here."
-                ) from error
-            raise
+        split = [label for label in prompt.labels if not _is_whole(engine, prompt, label)]
+        if not split:
+            continue
+        became = " and ".join(
+            f"{label!r} (which becomes {engine.tokenizer.tokenize(f' {label}')})" for label in split
+        )
+        K = len(prompt.labels)
+        whole = (
+            names[:K]
+            for names in LETTERS
+            if all(_is_whole(engine, prompt, name) for name in names[:K])
+        )
+        letters = next(whole, None)
+        hint = (
+            "this tokenizer keeps no row of letters or digits whole either, so use another model"
+            if letters is None
+            else f"ask for {', '.join(letters)} instead, with labels={tuple(letters)} of prompts "
+            f"(--labels {','.join(letters)} on the command line) and a wording that says so"
+        )
+        raise ValueError(f"not a single token after a prompt: {became}; {hint}")
 
 
-def _encode(engine: Engine, prompt: Prompt, labels: tuple[str, ...]) -> None:
-    encode_request(
-        [prompt.text],
-        [list(labels)],
-        engine.tokenizer,
-        vocabulary=engine.model.config.get_text_config().vocab_size,
-        max_length=None,
-    )
+def _is_whole(engine: Engine, prompt: Prompt, label: str) -> bool:
+    try:
+        encode_request(
+            [prompt.text],
+            [label],
+            engine.tokenizer,
+            vocabulary=engine.model.config.get_text_config().vocab_size,
+            max_length=None,
+        )
+    except ValueError:
+        return False
+    return True
 
 
 def _take_up(folder: Path, asked: dict[str, Any]) -> dict[str, str]:

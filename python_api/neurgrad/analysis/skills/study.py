@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,12 @@ import pandas as pd
 
 from neurgrad.analysis.skills import accuracy, light, robustness, signs
 from neurgrad.analysis.skills.gather import Scheme, TaskFeatures, asked, gather
-from neurgrad.mceval8k import PAWS_CONTEXTS, find
+from neurgrad.mceval8k import PAWS_CONTEXTS, find, load
 
 if TYPE_CHECKING:
     from negkernel import Engine
+
+log = logging.getLogger(__name__)
 
 SIZED = 48  # prompts whose gradients are read again for their size
 
@@ -76,6 +79,28 @@ class Study:
             )
         return self._kept[key]
 
+    def schemes_of(self, task: str) -> list[Scheme]:
+        """Schemes of which a task has all three splits: a published file may be missing.
+
+        Raises
+        ------
+        ValueError
+            None is left.
+        """
+        found: list[Scheme] = []
+        for scheme in self.schemes:
+            data = load(task, scheme, self.root)
+            if data.train and data.valid and data.test:
+                found.append(scheme)
+            else:
+                log.warning("%s has no %s splits here: %s", task, scheme, ", ".join(data.missing))
+        if not found:
+            raise ValueError(
+                f"task {task!r} lacks files of its {' and '.join(self.schemes)} splits; clean "
+                "ones need only one of the three"
+            )
+        return found
+
     def each(
         self, compute: Callable[[TaskFeatures], pd.DataFrame], shots: Sequence[int] | None = None
     ) -> pd.DataFrame:
@@ -108,7 +133,7 @@ class Study:
                     for name, context in PAWS_CONTEXTS.items()
                 }
             )
-            for scheme in self.schemes
+            for scheme in self.schemes_of("paws")
         ]
         return pd.concat(frames, ignore_index=True)
 
@@ -148,7 +173,7 @@ class Study:
             compute(task, scheme, few)
             for task in self.tasks
             for few in dict.fromkeys(_one_a_label(task) if n < 0 else n for n in wanted)
-            for scheme in self.schemes
+            for scheme in self.schemes_of(task)
         ]
         return pd.concat(frames, ignore_index=True)
 
