@@ -43,9 +43,18 @@ class Host:
         memory_budget: int | None,
         gemm_dtype: torch.dtype | None,
     ):
-        if memory_budget is not None and memory_budget <= 0:
+        if memory_budget is not None and not (
+            isinstance(memory_budget, int | float) and memory_budget > 0
+        ):
             raise ValueError(
-                f"memory_budget is {memory_budget}; expected a positive number of bytes, or None"
+                f"memory_budget is {memory_budget!r}; expected a positive number of bytes, or None"
+            )
+        if gemm_dtype is not None and not (
+            isinstance(gemm_dtype, torch.dtype) and gemm_dtype.is_floating_point
+        ):
+            raise ValueError(
+                f"gemm_dtype is {gemm_dtype!r}; expected a floating torch.dtype such as "
+                "torch.bfloat16, or None"
             )
         self.task = model_task(model, task)
         self.model = model

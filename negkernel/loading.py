@@ -31,7 +31,7 @@ def load(
     ------
     ValueError
         Nothing to load at ``path_or_id``, files that are damaged, a checkpoint for another task
-        than the one asked for, or an unknown dtype.
+        than the one asked for, or an unknown dtype or device.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
@@ -49,6 +49,8 @@ def load(
     named = isinstance(dtype, str) and isinstance(getattr(torch, dtype, None), torch.dtype)
     if not (isinstance(dtype, torch.dtype) or dtype == "auto" or named):
         raise ValueError(f"dtype {dtype!r} is unknown; expected 'auto' or one such as 'bfloat16'")
+    if device is not None:
+        _check_device(device)
     with _readable("model", path_or_id):
         config = AutoConfig.from_pretrained(path_or_id, **hub)
     auto = AutoModelForCausalLM
@@ -59,6 +61,17 @@ def load(
     with _readable("tokenizer", path_or_id):
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, **hub)
     return (model if device is None else model.to(device)).eval(), tokenizer
+
+
+def _check_device(device: str | torch.device) -> None:
+    """Refuse a device that torch does not know or does not find, before anything is read."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # a torch built without CUDA asserts
+        raise ValueError(
+            f"device {str(device)!r} cannot be used: {_first_line(error)}; expected one that torch "
+            "finds here, such as 'cpu' or 'cuda'"
+        ) from error
 
 
 @contextmanager

@@ -41,20 +41,21 @@ def check_neurons(neurons: Any, n_prompts: int, n_layers: int, n_neurons: int) -
     return array
 
 
-def check_shifts(shifts: Any, dtype: torch.dtype) -> np.ndarray:
+def check_shifts(shifts: Any, dtype: torch.dtype, name: str = "shifts") -> np.ndarray:
     """Return ``shifts`` as a float array [J] of finite numbers in the result's dtype.
 
     Raises
     ------
     ValueError
-        No shifts, not numbers, NaN or infinite, or not one-dimensional.
+        No shifts, not numbers, NaN or infinite, larger than `dtype` can compute with, or not
+        one-dimensional; the message calls them ``name``.
     """
-    array = _numbers(shifts, "shifts")
+    array = _numbers(shifts, name)
     if array.ndim != 1 or len(array) == 0:
         raise ValueError(
-            f"shifts has shape {list(array.shape)}; expected a list of at least one number"
+            f"{name} has shape {list(array.shape)}; expected a list of at least one number"
         )
-    _check_fits(array, "shifts", dtype)
+    _check_fits(array, name, dtype)
     return array.astype(np.float64 if dtype == torch.float64 else np.float32)
 
 
@@ -191,7 +192,9 @@ def _integers(values: Any, name: str) -> np.ndarray:
 
 def _numbers(values: Any, name: str) -> np.ndarray:
     try:
-        array = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        if isinstance(values, Tensor) and values.is_floating_point():
+            values = values.detach().double().cpu()  # bfloat16 has no numpy type
+        array = np.asarray(values)
         if array.dtype.kind not in "iuf":
             raise TypeError
         array = array.astype(np.float64)
@@ -203,10 +206,14 @@ def _numbers(values: Any, name: str) -> np.ndarray:
 
 
 def _check_fits(array: np.ndarray, name: str, dtype: torch.dtype) -> None:
-    """Refuse numbers that become infinite in the dtype that rows are computed in."""
-    largest = torch.finfo(dtype).max
+    """Refuse numbers that the dtype of rows cannot compute with.
+
+    Norms square the state, into which a shift goes multiplied by a weight and an activation: the
+    largest is three decimal orders below the root of what the dtype holds.
+    """
+    largest = 1e-3 * torch.finfo(dtype).max ** 0.5
     if np.abs(array).max() > largest:
         raise ValueError(
-            f"{name} contains {array[np.abs(array).argmax()]:g}, which {dtype} cannot hold; "
-            f"expected numbers up to {largest:g}"
+            f"{name} contains {array[np.abs(array).argmax()]:g}, too large to compute with in "
+            f"{dtype}; expected numbers up to {largest:.0e}"
         )

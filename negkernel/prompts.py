@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from negkernel.masks import encode_masked_text, mask_position
-from negkernel.targets import check_encoding, check_target_id, encode_target
+from negkernel.targets import check_encoding, check_target_id, check_unicode, encode_target
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,8 @@ def encode_request(
     Parameters
     ----------
     prompts : list of str or list of list of int
-        Text (the tokenizer's special tokens are added once) or token ids, taken verbatim.
+        Text (the tokenizer's special tokens are added once) or token ids, taken verbatim; arrays
+        and tensors serve as lists.
     targets : list
         One str or token id per prompt, or K of them per prompt.
     vocabulary : int
@@ -121,13 +123,12 @@ def encode_request(
         a choice.
     """
     for what, values in (("prompts", prompts), ("targets", targets)):
-        if isinstance(values, str) or not isinstance(values, Iterable):
+        if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
             raise ValueError(
                 f"{what} is {type(values).__name__}; expected a list, wrap a single one as ['...']"
             )
     check_encoding(target_prefix, target_encoding)
-    given: list[Any] = list(prompts)
-    wanted: list[Any] = list(targets)
+    given, wanted = _listed(prompts), _listed(targets)
     if not given:
         raise ValueError("no prompts given; expected at least one")
     if len(given) != len(wanted):
@@ -184,6 +185,11 @@ def encode_request(
     )
 
 
+def _listed(values: Iterable[Any]) -> list[Any]:
+    """A list of prompts or of targets, tensors in it as lists of ids."""
+    return [one.tolist() if isinstance(one, Tensor) else one for one in values]
+
+
 def _is_list(target: object) -> bool:
     return isinstance(target, list | tuple | np.ndarray) and np.ndim(target) > 0
 
@@ -203,6 +209,7 @@ def _encode_prompt(
             )
         if not prompt.strip():
             raise ValueError(f"prompt {index} is empty; expected text")
+        check_unicode(prompt, f"prompt {index}")
         if mask_id is not None:
             return encode_masked_text(prompt, tokenizer)
         return encode_text(prompt, tokenizer)

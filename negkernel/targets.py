@@ -68,6 +68,7 @@ def encode_target(
         )
     if not target.strip():
         raise ValueError(f"target {target!r} is empty; expected a word or a token id")
+    check_unicode(target, "target")
     if encoding == "alone":
         return Target(_alone(target, tokenizer), target)
     if mask_position is not None:
@@ -104,6 +105,20 @@ def check_encoding(prefix: str, encoding: str) -> None:
             f"target_prefix is {type(prefix).__name__}; expected 'auto' or the text to put between "
             "prompt and target"
         )
+
+
+def check_unicode(text: str, what: str) -> None:
+    """Refuse text that is no Unicode: half of a surrogate pair, a byte that was not UTF-8.
+
+    Tokenizers raise a TypeError there that does not say what is wrong.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} {text!r} is not valid Unicode at character {error.start}; expected text as it "
+            "is read from a UTF-8 file"
+        ) from None
 
 
 def _joint(

@@ -120,7 +120,7 @@ def path_gradients(
 ) -> Gradients:
     """Answer :meth:`negkernel.Engine.path_gradients`."""
     site = host.site(site)
-    factors = [float(scale) for scale in check_shifts(scales, torch.float64)]
+    factors = [float(scale) for scale in check_shifts(scales, torch.float64, "scales")]
     runner = _method(host, method)
     plain = gradients(host, request, site=site, method=method)
     # One target a prompt is asked for without an axis K.

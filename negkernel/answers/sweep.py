@@ -123,7 +123,8 @@ def neg_map(
     progress: bool | None,
 ) -> NegMap:
     """Answer :meth:`negkernel.Engine.neg_map`."""
-    if not 0 < radius < float("inf"):
+    check_shifts([radius], host.precision.state, "radius")
+    if radius <= 0:
         raise ValueError(f"radius is {radius!r}; expected a positive number")
     check_axis(axis)
     check_tol(tol)

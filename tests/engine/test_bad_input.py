@@ -19,6 +19,7 @@ def engine():
 
 REQUESTS = {
     "prompts is a str": ({"prompts": "hello"}, r"prompts is str; expected a list"),
+    "what a tokenizer returns": ({"prompts": {"input_ids": [[1]]}}, r"prompts is dict; expected a"),
     "no list of prompts": ({"prompts": None}, r"prompts is NoneType; expected a list"),
     "no list of targets": ({"targets": 4}, r"targets is int; expected a list"),
     "no prompts": ({"prompts": [], "targets": []}, r"no prompts.*at least one"),
@@ -119,12 +120,52 @@ def test_neurons_out_of_range(engine, changed, message):
         engine.intervene(GOOD["prompts"], GOOD["targets"], [shift])
 
 
-def test_shift_beyond_the_models_precision():
-    engine = Engine(build("llama", torch.float32))
-    with pytest.raises(ValueError, match=r"shifts contains 1e\+39.*float32 cannot hold"):
-        engine.sweep(**{**GOOD, "shifts": [1e39]})
-    with pytest.raises(ValueError, match=r"amounts contains -1e\+39.*float32 cannot hold"):
-        engine.intervene([[1]], [2], [Intervention([[0, 1]], [-1e39])])
+@pytest.mark.parametrize(("dtype", "largest"), [(torch.float32, 1.8e16), (torch.float64, 1.3e151)])
+def test_shifts_are_refused_where_the_state_would_overflow_and_computed_below(dtype, largest):
+    engine = Engine(build("llama", dtype))
+    for site, axis in (("up", "value"), ("gate", "signed"), ("post", "scale")):
+        how = {**GOOD, "shifts": [-largest, largest], "site": site, "axis": axis}
+        for resolution in ("grid", "spectral"):
+            assert np.isfinite(engine.sweep(**how, resolution=resolution).logprob_shift).all()
+        refused = rf"shifts contains {2 * largest:g}, too large.*{dtype}; expected numbers up to"
+        with pytest.raises(ValueError, match=refused.replace("+", r"\+")):
+            engine.sweep(**{**how, "shifts": [1.0, 2 * largest]})
+    with pytest.raises(ValueError, match=r"amounts contains -.*too large to compute with"):
+        engine.intervene([[1]], [2], [Intervention([[0, 1]], [-2 * largest])])
+    with pytest.raises(ValueError, match=r"radius contains .*too large to compute with"):
+        engine.neg_map([[1]], [2], radius=2 * largest)
+
+
+def test_numbers_are_called_what_the_caller_calls_them(engine):
+    with pytest.raises(ValueError, match=r"scales has shape \[0\]; expected a list"):
+        engine.path_gradients([[1]], [2], [])
+    with pytest.raises(ValueError, match=r"radius must be numbers; got \['2'\]"):
+        engine.neg_map([[1]], [2], radius="2")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"memory_budget": "1GB"}, r"memory_budget is '1GB'; expected a positive number of bytes"),
+        ({"memory_budget": -1}, r"memory_budget is -1; expected a positive number of bytes"),
+        ({"gemm_dtype": "bfloat16"}, r"gemm_dtype is 'bfloat16'; expected a floating torch.dtype"),
+        ({"gemm_dtype": torch.int8}, r"gemm_dtype is torch.int8; expected a floating torch.dtype"),
+    ],
+)
+def test_options_of_the_engine(options, message):
+    with pytest.raises(ValueError, match=message):
+        Engine(build("llama"), **options)
+
+
+def test_arrays_and_tensors_serve_as_lists(engine):
+    ids, targets, neurons = [[1, 2, 3], [4, 5, 6]], [[7, 8], [9, 7]], [[0, 1], [2, 5]]
+    expected = engine.sweep(ids, targets, neurons, [-1.0, 2.0]).logprob_shift
+    for array in (np.array, torch.tensor, lambda rows: [torch.tensor(row) for row in rows]):
+        shifts = torch.tensor([-1.0, 2.0], dtype=torch.bfloat16, requires_grad=True)
+        found = engine.sweep(array(ids), array(targets), np.array(neurons), shifts)
+        np.testing.assert_array_equal(found.logprob_shift, expected)
+    one_each = engine.sweep(torch.tensor(ids), torch.tensor([7, 9]), torch.tensor(neurons), [-1, 2])
+    np.testing.assert_array_equal(one_each.logprob_shift, expected[:, 0])
 
 
 INTERVENTIONS = {

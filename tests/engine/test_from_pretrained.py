@@ -51,6 +51,12 @@ def test_dtype(saved, dtype, expected):
     assert sweep.logprob_shift.dtype == sweep.activation.dtype == kind
 
 
+@pytest.mark.parametrize("device", ["zz", "cuda:99", 99])
+def test_a_device_that_is_not_there(saved, device):
+    with pytest.raises(ValueError, match=rf"device '{device}' cannot be used: .*'cpu' or 'cuda'"):
+        Engine.from_pretrained(saved, device=device)
+
+
 def test_same_numbers_as_a_live_model(saved):
     loaded = Engine.from_pretrained(str(saved), dtype=torch.float64)
     live = Engine(build("llama", torch.bfloat16, vocab_size=420).double(), byte_level())

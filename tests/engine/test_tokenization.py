@@ -170,3 +170,11 @@ def test_one_log_line_when_the_other_spelling_is_likelier(bpe, likelier, method,
         assert "target_prefix" in lines[0]
     else:
         assert not lines
+
+
+def test_text_that_is_no_unicode_is_refused(bpe):
+    broken = b"caf\xe9".decode(errors="surrogateescape")  # as a Latin-1 argument arrives
+    with pytest.raises(ValueError, match=r"prompt 0 'caf\\udce9' is not valid Unicode at char"):
+        encode([broken], ["a"], bpe)
+    with pytest.raises(ValueError, match=r"target 'caf\\udce9' is not valid Unicode at char"):
+        encode([PROMPT], [broken], bpe)

@@ -73,6 +73,8 @@ def test_mask_index_chooses_the_probed_mask(bert):
         bert.sweep([prompt], ["rome"], NEURONS, SHIFTS)
     with pytest.raises(IndexError, match="mask_index=2 is out of range"):
         bert.sweep([prompt], ["rome"], NEURONS, SHIFTS, mask_index=2)
+    with pytest.raises(ValueError, match=r"mask_index is 0\.5; expected an integer"):
+        bert.sweep([prompt], ["rome"], NEURONS, SHIFTS, mask_index=0.5)
 
 
 def test_a_prompt_without_mask(bert, roberta):
