@@ -52,10 +52,12 @@ def test_only_answered_prompts_are_kept_and_the_rest_is_counted(engine, facts):
     right = engine.rank(prompts, answers) == 0
     assert wrong[0] != answers[0]
     assert known.asked == 6
-    assert known.several_tokens == 1
+    assert known.unusable == 1
     assert known.missed == 1 + np.count_nonzero(~right[[1, 2, 3, 5]])
     assert known.prompts == [prompts[i] for i in (1, 2, 3, 5) if right[i]]
-    assert "not one token" in known.first_problem
+    assert known.first_problem.startswith("row 5: ")
+    assert "Qatar Qatar" in known.first_problem
+    assert f"1 cannot be asked (the first: {known.first_problem})" in str(known)
     with pytest.raises(ValueError, match="0 of 1 prompts are answered correctly"):
         answered(engine, prompts[:1], [answers[1]])
 

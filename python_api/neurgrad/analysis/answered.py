@@ -21,18 +21,19 @@ class Answered:
     prompts, targets : list of str
     asked : int
         Prompts that were given.
-    several_tokens : int
-        Of these, how many have an answer of more than one token.
+    unusable : int
+        Of these, how many the model cannot be asked: an answer of several tokens, a prompt that is
+        too long.
     missed : int
         How many the model answers otherwise.
     first_problem : str
-        Why the first unusable answer is unusable; empty if all are usable.
+        Which row is the first unusable one, from 1, and why; empty if all are usable.
     """
 
     prompts: list[str]
     targets: list[str]
     asked: int
-    several_tokens: int
+    unusable: int
     missed: int
     first_problem: str
 
@@ -40,10 +41,11 @@ class Answered:
         return len(self.prompts)
 
     def __str__(self) -> str:
-        return (
-            f"{len(self)} of {self.asked} prompts are answered correctly ({self.missed} answered "
-            f"otherwise, {self.several_tokens} with an answer that is not one token)"
+        text = (
+            f"{len(self)} of {self.asked} prompts are answered correctly, {self.missed} otherwise, "
+            f"{self.unusable} cannot be asked"
         )
+        return f"{text} (the first: {self.first_problem})" if self.first_problem else text
 
 
 def answered(
@@ -62,7 +64,7 @@ def answered(
         No prompt is answered correctly; the message counts why.
     """
     kept: list[tuple[str, str]] = []
-    asked = several = missed = 0
+    asked = unusable = missed = 0
     problem = ""
     for prompt, answer in zip(prompts, answers, strict=True):
         if limit is not None and len(kept) == limit:
@@ -71,8 +73,10 @@ def answered(
         try:
             correct = engine.rank([prompt], [answer])[0] == 0
         except ValueError as reason:
-            several += 1
-            problem = problem or str(reason)
+            unusable += 1
+            # The engine was shown one prompt alone; its number says nothing.
+            text = str(reason).replace("prompt 0", "the prompt")
+            problem = problem or f"row {asked}: {text}"
             continue
         if correct:
             kept.append((prompt, answer))
@@ -82,12 +86,12 @@ def answered(
         prompts=[prompt for prompt, _ in kept],
         targets=[answer for _, answer in kept],
         asked=asked,
-        several_tokens=several,
+        unusable=unusable,
         missed=missed,
         first_problem=problem,
     )
     if not kept:
-        raise ValueError(f"{found}; nothing to study. {problem}".strip())
+        raise ValueError(f"{found}; nothing to study")
     return found
 
 

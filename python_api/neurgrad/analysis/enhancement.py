@@ -39,7 +39,7 @@ def top_neurons(
         ``estimator``, ``k``, ``shift``, ``prob_shift`` (mean over prompts).
     """
     rows = []
-    for name, (values, _) in scores(engine, prompts, targets).items():
+    for name, values in scores(engine, prompts, targets).items():
         flat = values.reshape(len(prompts), -1)
         order = np.argsort(-np.abs(flat) if name in BOTH_SIGNS else -flat, axis=1, kind="stable")
         for k in counts:

@@ -1,13 +1,15 @@
 """Every table and figure on one model: CSV, PNG and a page that puts them beside the paper's.
 
-A study that was interrupted takes up finished artefacts again: each is one CSV with a checksum in
-the manifest, and a damaged or missing one is computed anew. Seeds stand in the manifest.
+A study that was interrupted takes up finished artefacts again, and finished prompts of the one it
+was at: each is a file with a checksum, and a damaged or missing one is computed anew. Seeds stand
+in the manifest.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ from neurgrad.analysis import (
     page,
 )
 from neurgrad.analysis.answered import Answered, answered
+from neurgrad.analysis.kept import Kept
+from neurgrad.features.identity import model_digest
 from neurgrad.runs.files import replace_file, sha256
 
 if TYPE_CHECKING:
@@ -45,6 +49,7 @@ class Study:
     Attributes
     ----------
     engine : negkernel.Engine
+        One that keeps its answers.
     known : Answered
         The prompts.
     seed : int
@@ -196,6 +201,7 @@ def reproduce(
     asked = {
         "engine": repr(engine),
         "model": str(engine.model.config.name_or_path),
+        "weights": model_digest(engine.model),
         "prompts": known.prompts,
         "targets": known.targets,
         "seed": seed,
@@ -203,7 +209,9 @@ def reproduce(
         "range_prompts": range_prompts,
     }
     manifest = _manifest(folder / "manifest.json", asked)
-    study = Study(engine, known, seed, folder / "neg_map", map_prompts, range_prompts)
+    # What the prompts of unfinished artefacts gave; in one run CG, IG and LPI serve several.
+    parts = folder / "parts"
+    study = Study(Kept(engine, parts), known, seed, folder / "neg_map", map_prompts, range_prompts)
     frames = {}
     for name in wanted:
         frame = _finished(folder, name, manifest)
@@ -221,6 +229,7 @@ def reproduce(
             replace_file(folder / "manifest.json", _writer(content))
         frames[name] = frame
         advance(name)
+    shutil.rmtree(parts, ignore_errors=True)
     titles = {name: ARTEFACTS[name].title for name in wanted}
     path = folder / "index.html"
     replace_file(path, _writer(page.render(repr(engine), str(known), seed, titles, frames)))

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from negkernel import Gradients, Sweep
+from negkernel import Gradients, Interventions, Sweep
 from neurgrad.runs.shards import Shard
 
 R = TypeVar("R", Sweep, Gradients)
+P = TypeVar("P", Sweep, Gradients, Interventions)
 
 
 def join(shards: Sequence[Shard], results: Sequence[R]) -> R:
@@ -38,7 +39,12 @@ def join(shards: Sequence[Shard], results: Sequence[R]) -> R:
     return _along("P", rows)
 
 
-def _along(axis: str, parts: Sequence[R]) -> R:
+def join_prompts(results: Sequence[P]) -> P:
+    """Join results of consecutive prompts: what one call on all of them would have returned."""
+    return _along("P", results)
+
+
+def _along(axis: str, parts: Sequence[P]) -> P:
     first = parts[0]
     if len(parts) == 1:
         return first
