@@ -8,6 +8,7 @@
 #include <string>
 
 #include "attention/attention_cpu.h"
+#include "linear/linear_cpu.h"
 #include "logprob/logprob_cpu.h"
 #include "mlp/mlp_cpu.h"
 #include "norm/norm_cpu.h"
@@ -91,6 +92,7 @@ struct Kernels {
   void (*sum_by_label)(const SumByLabelArgs&);
   void (*votes_by_size)(const VotesBySizeArgs&);
   void (*skinny)(const SkinnyArgs&);
+  void (*linear)(const LinearArgs&) = nullptr;  // needs the instruction itself
 };
 
 void register_kernels(py::module_& parent, const Kernels& kernels) {
@@ -246,6 +248,21 @@ void register_kernels(py::module_& parent, const Kernels& kernels) {
       },
       "y"_a, "weight"_a, "out"_a, py::kw_only(), "M"_a, "K"_a, "N"_a, "num_threads"_a,
       "Write out [M, N] = y [M, K] weight [K, N].");
+  if (kernels.linear == nullptr) return;
+  m.def(
+      "linear",
+      [run = kernels.linear](Address x, Address weight, Address out, std::int64_t M, std::int64_t K,
+                             std::int64_t N, std::int64_t x_stride, std::int64_t weight_stride,
+                             bool transposed, bool half, int num_threads) {
+        const LinearArgs args{
+            at<const float>(x), at<const void>(weight), at<float>(out), M,    K,          N,
+            x_stride,           weight_stride,          transposed,     half, num_threads};
+        py::gil_scoped_release release;
+        run(args);
+      },
+      "x"_a, "weight"_a, "out"_a, py::kw_only(), "M"_a, "K"_a, "N"_a, "x_stride"_a,
+      "weight_stride"_a, "transposed"_a, "half"_a, "num_threads"_a,
+      "Write out [M, N] = x [M, K] weight [N, K]^T on bfloat16 operands; none of M, K, N is 0.");
 }
 
 #ifdef NEGKERNEL_CUDA
@@ -313,6 +330,12 @@ PYBIND11_MODULE(_C, m) {
     offer({"avx512", avx512::attention, avx512::logprob, avx512::mlp, avx512::norm,
            avx512::sum_by_label, avx512::votes_by_size, avx512::skinny});
   }
+#ifdef NEGKERNEL_AVX512BF16
+  if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw")) {
+    offer({"avx512bf16", avx512::attention, avx512::logprob, avx512::mlp, avx512::norm,
+           avx512::sum_by_label, avx512::votes_by_size, avx512::skinny, avx512bf16::linear});
+  }
+#endif
 #endif
   m.attr("isas") = py::tuple(isas);
 #ifdef NEGKERNEL_CUDA

@@ -1,7 +1,7 @@
 """The only importer of the compiled module `negkernel._C`, which an installation may lack.
 
 The module holds the CPU kernels once per instruction set; `NEGKERNEL_ISA` (`portable`, `avx2`,
-`avx512`) takes another one than the best that the processor runs.
+`avx512`, `avx512bf16`) takes another one than the best that the processor runs.
 """
 
 import functools

@@ -4,9 +4,9 @@ import torch
 
 from negkernel.ops import dispatch
 from negkernel.ops.contract import check_floats, check_shape
-from negkernel.ops.linear import onednn, reference
+from negkernel.ops.linear import cpp, onednn, reference
 
-BACKENDS = {"onednn": onednn, "reference": reference}
+BACKENDS = {"cpp": cpp, "onednn": onednn, "reference": reference}
 
 
 def linear(
