@@ -15,6 +15,7 @@ from neurgrad.analysis import (
     generality,
     linearity,
     many_neurons,
+    page,
     reproduce,
 )
 from neurgrad.analysis.reproduce import chosen
@@ -161,11 +162,12 @@ def test_reproduce_writes_tables_figures_and_a_page(engine, facts, tmp_path, mon
     done = []
     few = {"limit": 2, "map_prompts": 1, "range_prompts": 1}
     names = ["table1", "table5", "fig11"]
-    page = reproduce(engine, *facts, tmp_path, names=names, advance=done.append, **few)
+    summary = reproduce(engine, *facts, tmp_path, names=names, advance=done.append, **few)
     assert done == ["table1", "table5", "fig10"]
-    text = page.read_text()
+    text = summary.read_text()
     assert "2 of " in text
     assert "Cited from the paper" in text
+    assert "fig10, fig11: Activations and NEG" in text
     for name in done:
         assert len(pd.read_csv(tmp_path / f"{name}.csv"))
         assert (tmp_path / f"{name}.png").stat().st_size > 1000
@@ -191,6 +193,28 @@ def _counted(artefact, name, computed):
         return artefact.compute(study)
 
     return type(artefact)(artefact.title, compute, artefact.draw)
+
+
+def test_the_page_says_where_the_pattern_differs():
+    def said(positive, neurons, best="NeurGrad", r=0.9):
+        table1 = {"linear": 0.3, "positive": positive, "negative": 1 - positive, "neurons": neurons}
+        return page.remarks(
+            {
+                "table1": pd.DataFrame([table1 | {"prompts": 10}]),
+                "table2": pd.DataFrame({"estimator": ["CG", best], "r_pooled": [0.1, 0.9]}),
+                "fig5": pd.DataFrame({"neurons": [1, 64], "range": 0.5, "r": [1.0, r]}),
+            }
+        )
+
+    same = said(0.49, 100)
+    assert "nearly equal, as in the paper" in same[0]
+    assert "outside the paper's range of 0.655 to 0.966" in same[0]
+    assert "NeurGrad correlates best with NEG, as in the paper" in same[1]
+    assert "With 64 random neurons" in same[2]
+    assert "as in the paper" in same[2]
+    differs = said(0.45, 1000, best="IG", r=0.5)
+    assert all("unlike the paper" in line for line in differs)
+    assert "nearly equal" in said(0.45, 10)[0]  # 55 of 100 is no finding
 
 
 def test_names_of_artefacts():

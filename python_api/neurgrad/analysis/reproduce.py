@@ -197,7 +197,7 @@ def reproduce(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     known = answered(engine, prompts, answers, limit=limit)
-    log.info("%s", known)
+    log.log(logging.INFO if len(known) == known.asked else logging.WARNING, "%s", known)
     asked = {
         "engine": repr(engine),
         "model": str(engine.model.config.name_or_path),
@@ -230,7 +230,7 @@ def reproduce(
         frames[name] = frame
         advance(name)
     shutil.rmtree(parts, ignore_errors=True)
-    titles = {name: ARTEFACTS[name].title for name in wanted}
+    titles = {name: _title(name) for name in wanted}
     path = folder / "index.html"
     replace_file(path, _writer(page.render(repr(engine), str(known), seed, titles, frames)))
     return path
@@ -251,6 +251,12 @@ def chosen(names: Sequence[str]) -> list[str]:
             raise ValueError(f"{name!r} is not an artefact; expected all or one of {known}")
         wanted |= set(ARTEFACTS) if name == "all" else {ALIASES.get(name, name)}
     return [name for name in ARTEFACTS if name in wanted]
+
+
+def _title(name: str) -> str:
+    """Name an artefact with every table and figure of the paper that it is."""
+    also = [alias for alias, own in ALIASES.items() if own == name]
+    return f"{', '.join([name, *also])}: {ARTEFACTS[name].title}"
 
 
 def _manifest(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
