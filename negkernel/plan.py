@@ -14,6 +14,8 @@ from negkernel.prompts import Request
 
 TRIAL_SECONDS = 0.4  # a trial batch that takes at least this long is trusted
 TRIAL_ROWS = 2048
+# Rows of a curve that a spectral sweep refines once: what most need at the default tolerance.
+SPECTRAL_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Plan:
     method : str
         What will run: "delta", "suffix" or "full".
     prompts, rows : int
-        Prompts, and shifted forwards beside them; 0 rows for gradients.
+        Prompts, and shifted forwards beside them; 0 rows for gradients. Of a spectral sweep those
+        to be expected, since the curves decide how many they need.
     flops : float
         Floating-point operations of all matrix products and of attention.
     scratch_bytes : int
@@ -43,11 +46,15 @@ class Plan:
     scratch_bytes: int
     result_bytes: int
     seconds: float | None = None
+    resolution: str = "grid"
 
     def __str__(self) -> str:
         price = "" if self.seconds is None else f", about {_duration(self.seconds)}"
+        rows = f"{self.rows // self.prompts:,} rows"
+        if self.resolution == "spectral":
+            rows = f"about {rows} ({SPECTRAL_ROWS} a neuron, more where curves bend)"
         return (
-            f"{self.prompts:,} prompts x {self.rows // self.prompts:,} rows, "
+            f"{self.prompts:,} prompts x {rows}, "
             f"{self.flops:.2g} FLOP{price}; "
             f"{_size(self.scratch_bytes)} of scratch, {_size(self.result_bytes)} of results; "
             f"method {self.method}"
@@ -63,6 +70,7 @@ def plan(
     axis: str,
     site: str,
     method: str,
+    resolution: str = "grid",
     budget: int,
     itemsize: int,
     calibrate: bool,
@@ -81,6 +89,8 @@ def plan(
         None where `neurons` is.
     method : str
         A method that serves the model, not "auto".
+    resolution : {"grid", "spectral"}
+        A spectral sweep also takes the gradients of its prompts.
     budget, itemsize : int
         Bytes of scratch allowed, and of a number of the state.
     """
@@ -107,10 +117,13 @@ def plan(
         scratch = scratch_bytes(sizes, lengths, P * K, itemsize, budget)
         return Plan(method, P, 0, float(sum(prices)), scratch, results, seconds)
 
-    J = len(shifts)
+    spectral = resolution == "spectral"
+    J = min(len(shifts), SPECTRAL_ROWS) if spectral else len(shifts)
     pairs = np.broadcast_to(neurons, (P, *neurons.shape[-2:]))
     N = pairs.shape[1]
-    prefills = sum(sizes.prefill(S) for S in lengths)
+    prefills = sum(
+        sizes.gradient(S, K, method, engine.task) if spectral else sizes.prefill(S) for S in lengths
+    )
     per_row = [
         sizes.row(S, layer, method, engine.task)
         for S, layer in zip(lengths, pairs[..., 0], strict=True)
@@ -137,15 +150,17 @@ def plan(
             return float(np.sum(per_row[longest][chosen])) * min(n, J)
 
         per_prompt, per_flop = trial(run, cost, most=len(spread) * J)
-        seconds = P * per_prompt + per_flop * row_flops
+        slopes = prefills - sum(sizes.prefill(S) for S in lengths)
+        seconds = P * per_prompt + per_flop * (row_flops + slopes)
     return Plan(
         method=method,
         prompts=P,
         rows=P * N * J,
         flops=prefills + row_flops,
         scratch_bytes=scratch_bytes(sizes, lengths, P * N * J, itemsize, budget),
-        result_bytes=(P * N * (K * (J + 1) + 1)) * itemsize,
+        result_bytes=(P * N * (K * (len(shifts) + 1) + 1)) * itemsize,
         seconds=seconds,
+        resolution=resolution,
     )
 
 

@@ -20,7 +20,7 @@ from negkernel.readings import check_metrics
 from negkernel.results import Gradients, NegMap, Sweep
 from negkernel.rows import Rows, sweep_rows
 from negkernel.sites import check_axis
-from negkernel.spectral import check_tol
+from negkernel.spectral import check_resolution, check_tol
 
 
 def sweep(
@@ -37,8 +37,7 @@ def sweep(
     method: str,
 ) -> Sweep:
     """Answer :meth:`negkernel.Engine.sweep`."""
-    if resolution not in ("grid", "spectral"):
-        raise ValueError(f"resolution {resolution!r} is unknown; expected 'grid' or 'spectral'")
+    check_resolution(resolution)
     check_tol(tol)
     metrics = check_metrics(metrics, request.K, resolution)
     pairs = check_neurons(neurons, len(request), host.n_layers, host.n_neurons)

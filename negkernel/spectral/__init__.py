@@ -10,12 +10,13 @@ from negkernel.spectral.estimate import row_eps
 from negkernel.spectral.ground import Ground, grounds
 from negkernel.spectral.neg_map import collect, paper_grid, portions
 from negkernel.spectral.refine import Curves, refine
-from negkernel.spectral.sweep import Measured, check_tol, measure
+from negkernel.spectral.sweep import Measured, check_resolution, check_tol, measure
 
 __all__ = [
     "Curves",
     "Ground",
     "Measured",
+    "check_resolution",
     "check_tol",
     "collect",
     "grounds",

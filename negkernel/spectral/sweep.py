@@ -58,6 +58,13 @@ def measure(
     )
 
 
+def check_resolution(resolution: str) -> str:
+    """Return ``resolution`` if there is such a one; raise ValueError otherwise."""
+    if resolution not in ("grid", "spectral"):
+        raise ValueError(f"resolution {resolution!r} is unknown; expected 'grid' or 'spectral'")
+    return resolution
+
+
 def check_tol(tol: float) -> float:
     """Return ``tol`` if it is a relative tolerance.
 
