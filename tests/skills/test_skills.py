@@ -192,6 +192,23 @@ def test_light_mode_finds_what_the_store_finds(tmp_path, monkeypatch):
         reproduce(light, ["fig6"], tmp_path / "out")
 
 
+def test_a_task_without_its_published_train_file_has_clean_splits_only(tmp_path, caplog):
+    root = write_agnews(tmp_path / "data")
+    (root / "classification" / "agnews" / "train.json").unlink()
+    study = Study(reader(), ["agnews"], tmp_path / "features", root=root, light=True)
+    with pytest.warns(UserWarning, match=r"lacks .*train\.json"):
+        page = reproduce(study, ["table3"], tmp_path / "out").read_text()
+    assert "agnews has no published splits here" in caplog.text
+    assert "test, clean" in page
+    assert "test, published" not in page
+    study.schemes = ["published"]
+    with (
+        pytest.warns(UserWarning, match="lacks"),
+        pytest.raises(ValueError, match="files of its published splits"),
+    ):
+        reproduce(study, ["table3"], tmp_path / "out")
+
+
 def test_the_page_puts_the_schemes_side_by_side():
     frame = pd.concat(
         [substitution.by_window(study_of(3, splits=scheme)) for scheme in ("clean", "published")]

@@ -31,7 +31,7 @@ class Prompt:
         Index of the gold label.
     language : str
         Language of the prompt.
-    record : Record
+    record : Record, optional
         The record that is asked about.
     prefix : str
         What all prompts of this language begin with: instruction and demonstrations.
@@ -40,9 +40,9 @@ class Prompt:
     text: str
     labels: tuple[str, ...]
     gold: int
-    language: str
-    record: Record
-    prefix: str
+    language: str = "en"
+    record: Record | None = None
+    prefix: str = ""
 
     @property
     def answer(self) -> str:
