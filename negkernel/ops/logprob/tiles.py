@@ -9,9 +9,9 @@ from negkernel.ops.linear import linear
 Head = torch.Tensor | Callable[[int, int], torch.Tensor]
 
 # Rows are taken in blocks so that a tile of logit differences stays near the caches and the scratch
-# does not grow with R. On a CPU 512 x 4,096 floats also stay below what the allocator would hand
+# does not grow with R. On a CPU 768 x 4,096 floats also stay below what the allocator would hand
 # back to the system after every tile.
-ROWS = {"cpu": 512, "cuda": 4096}
+ROWS = {"cpu": 768, "cuda": 4096}
 
 
 def logit_tiles(
