@@ -11,6 +11,7 @@ import torch
 
 from negkernel.answers import gradients, intervene, readout, sweep
 from negkernel.answers.gradients import LayerGradients
+from negkernel.guard import guarded, guarded_steps
 from negkernel.host import METHODS as METHODS
 from negkernel.host import Host
 from negkernel.loading import load
@@ -19,6 +20,7 @@ from negkernel.plan import Plan, plan
 from negkernel.prompts import Prompts, Targets
 from negkernel.results import Gradients, Interventions, NegMap, Sweep
 from negkernel.sites import check_axis
+from negkernel.spectral import check_resolution
 
 
 class Engine:
@@ -42,10 +44,11 @@ class Engine:
     ----------
     model, tokenizer
         As passed in.
-    n_layers, n_neurons : int
-        Layers, and feed-forward neurons per layer.
-    site : str
-        What ``site="paper"`` means for this model.
+
+    Notes
+    -----
+    A model that is changed between calls is seen as it is at each call. Calls from several threads
+    wait for each other, and torch's autocast, inference mode and default device are off inside.
     """
 
     def __init__(
@@ -63,9 +66,6 @@ class Engine:
         self.model = model
         self.tokenizer = tokenizer
         self.task = self._host.task
-        self.n_layers = self._host.n_layers
-        self.n_neurons = self._host.n_neurons
-        self.site = self._host.site("paper")
 
     @classmethod
     def from_pretrained(
@@ -100,6 +100,7 @@ class Engine:
         model, tokenizer = load(path_or_id, dtype=dtype, device=device, task=task, options=options)
         return cls(model, tokenizer, task=task, memory_budget=memory_budget, gemm_dtype=gemm_dtype)
 
+    @guarded
     def sweep(
         self,
         prompts: Prompts,
@@ -177,6 +178,7 @@ class Engine:
             method=method,
         )
 
+    @guarded
     def neg_map(
         self,
         prompts: Prompts,
@@ -233,6 +235,7 @@ class Engine:
             progress=progress,
         )
 
+    @guarded
     def intervene(
         self,
         prompts: Prompts,
@@ -267,6 +270,7 @@ class Engine:
         request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
         return intervene.intervene(self._host, request, interventions, method=method)
 
+    @guarded
     def gradients(
         self,
         prompts: Prompts,
@@ -343,8 +347,10 @@ class Engine:
             As in :meth:`sweep`, at the call.
         """
         request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
-        return gradients.by_layer(self._host, request, site=site, method=method)
+        steps = gradients.by_layer(self._host, request, site=site, method=method)
+        return guarded_steps(self.model, steps)
 
+    @guarded
     def path_gradients(
         self,
         prompts: Prompts,
@@ -381,6 +387,7 @@ class Engine:
         request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
         return gradients.path_gradients(self._host, request, scales, site=site, method=method)
 
+    @guarded
     def direct_effects(
         self,
         prompts: Prompts,
@@ -414,6 +421,7 @@ class Engine:
         request = self._host.encode(prompts, targets, target_prefix, target_encoding)
         return readout.direct_effects(self._host, request, norm=norm)
 
+    @guarded
     def rank(
         self,
         prompts: Prompts,
@@ -437,6 +445,7 @@ class Engine:
         request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
         return readout.rank(self._host, request)
 
+    @guarded
     def plan(
         self,
         prompts: Prompts,
@@ -447,6 +456,7 @@ class Engine:
         axis: str = "magnitude",
         site: str = "paper",
         method: str = "auto",
+        resolution: str = "grid",
         target_prefix: str = "auto",
         target_encoding: str = "joint",
         mask_index: int | None = None,
@@ -460,6 +470,8 @@ class Engine:
         ----------
         prompts, targets, neurons, shifts, axis, site, method, target_prefix, target_encoding
             As in :meth:`sweep`.
+        resolution : {"grid", "spectral"}
+            As in :meth:`sweep`. The rows of a "spectral" one are those to be expected.
         calibrate : bool
             Time a few rows of the longest prompt, about a second, to estimate the seconds.
 
@@ -482,10 +494,26 @@ class Engine:
             axis=check_axis(axis),
             site=host.site(site),
             method=host.method(method).name,
+            resolution=check_resolution(resolution),
             budget=host.budget,
             itemsize=state.itemsize,
             calibrate=calibrate,
         )
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the model."""
+        return self._host.n_layers
+
+    @property
+    def n_neurons(self) -> int:
+        """Feed-forward neurons in each layer."""
+        return self._host.n_neurons
+
+    @property
+    def site(self) -> str:
+        """What ``site="paper"`` means for this model."""
+        return self._host.site("paper")
 
     def method_for(self, method: str = "auto") -> str:
         """Return the method that ``method`` comes to for this model.

@@ -10,7 +10,7 @@ import torch
 
 from negkernel.delta import Delta
 from negkernel.families import Precision, describe
-from negkernel.families.hook_sites import feed_forwards
+from negkernel.families.hook_sites import FeedForward, feed_forwards
 from negkernel.full import Full
 from negkernel.loading import default_memory_budget, model_task, prompt_limit
 from negkernel.masked import MaskedDelta
@@ -60,11 +60,24 @@ class Host:
         self.model = model
         self.tokenizer = tokenizer
         self.config = model.config.get_text_config()
-        self.feed_forwards = feed_forwards(model, self.config)
-        self.n_layers = len(self.feed_forwards)
-        self.n_neurons = self.feed_forwards[0].width
         self.memory_budget = memory_budget
         self.gemm_dtype = gemm_dtype
+        feed_forwards(model, self.config)  # refuses what is not recognised
+
+    @property
+    def feed_forwards(self) -> list[FeedForward]:
+        """Where each layer's neurons are, read anew: modules may have been replaced."""
+        return feed_forwards(self.model, self.config)
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the model."""
+        return len(self.feed_forwards)
+
+    @property
+    def n_neurons(self) -> int:
+        """Feed-forward neurons in each layer."""
+        return self.feed_forwards[0].width
 
     def site(self, name: str) -> str:
         """Resolve a site's name for this model, see :func:`negkernel.sites.resolve_site`."""
