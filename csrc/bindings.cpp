@@ -16,6 +16,7 @@
 #include "skinny/skinny_cpu.h"
 #ifdef NEGKERNEL_CUDA
 #include "attention/attention_cuda.h"
+#include "logprob/logprob_cuda.h"
 #endif
 
 namespace py = pybind11;
@@ -305,6 +306,33 @@ void register_cuda(py::module_& parent) {
       "row_prompt"_a, "score"_a, "score_self"_a, "log_sum"_a, "o"_a, "dout"_a, py::kw_only(), "P"_a,
       "R"_a, "T"_a, "Hq"_a, "Hkv"_a, "D"_a, "scale"_a, "softcap"_a, "stream"_a,
       "Enqueue on a cudaStream_t what writes dout [R, Hq, D]; softcap 0 is none.");
+  m.def(
+      "logprob",
+      [](Address dz, Address base_logprob, Address base_logits, Address targets, Address row_prompt,
+         Address sums, Address dz_target, std::int64_t R, std::int64_t V, std::int64_t K,
+         std::int64_t start, std::int64_t width, float scale, float softcap,
+         std::uintptr_t stream) {
+        const cuda::LogprobArgs args{at<const float>(dz),
+                                     at<const float>(base_logprob),
+                                     at<const float>(base_logits),
+                                     at<const std::int64_t>(targets),
+                                     at<const std::int64_t>(row_prompt),
+                                     at<double>(sums),
+                                     at<float>(dz_target),
+                                     R,
+                                     V,
+                                     K,
+                                     start,
+                                     width,
+                                     scale,
+                                     softcap};
+        py::gil_scoped_release release;
+        cuda::logprob(args, stream);
+      },
+      "dz"_a, "base_logprob"_a, "base_logits"_a, "targets"_a, "row_prompt"_a, "sums"_a,
+      "dz_target"_a, py::kw_only(), "R"_a, "V"_a, "K"_a, "start"_a, "width"_a, "scale"_a,
+      "softcap"_a, "stream"_a,
+      "Enqueue what adds one vocabulary tile to sums [R, 3] float64 and fills dz_target [R, K].");
 }
 #endif
 

@@ -32,8 +32,9 @@ def test_the_cuda_build_compiles_and_binds(tmp_path):
     )
     binding = "CMakeFiles/_C.dir/csrc/bindings.cpp.o"
     run(cmake, "--build", str(tmp_path), "--target", "kernels_cuda", binding)
-    (compiled,) = tmp_path.rglob("attention_cuda.cu.o")
-    if cuobjdump := shutil.which("cuobjdump"):
-        machine_code = run(cuobjdump, "--list-elf", str(compiled))
-        assert "sm_80" in machine_code
-        assert "sm_90a" in machine_code
+    for op in ("attention", "logprob"):
+        (compiled,) = tmp_path.rglob(f"{op}_cuda.cu.o")
+        if cuobjdump := shutil.which("cuobjdump"):
+            machine_code = run(cuobjdump, "--list-elf", str(compiled))
+            assert "sm_80" in machine_code
+            assert "sm_90a" in machine_code

@@ -4,10 +4,10 @@ import torch
 
 from negkernel.ops import dispatch
 from negkernel.ops.contract import check_floats, check_index, check_shape
-from negkernel.ops.logprob import cpp, reference, triton
+from negkernel.ops.logprob import cpp, cuda, reference, triton
 from negkernel.ops.logprob.tiles import Head
 
-BACKENDS = {"triton": triton, "cpp": cpp, "reference": reference}
+BACKENDS = {"triton": triton, "cpp": cpp, "cuda": cuda, "reference": reference}
 
 
 def logprob(
