@@ -188,7 +188,7 @@ def _by_row(
     head = decoder.head.weight
 
     def tile(first: int, stop: int) -> Tensor:
-        return precision.rounded(head[first:stop])
+        return head[first:stop].to(precision.operand)
 
     for p in range(P):
         row = torch.zeros(I, dtype=torch.int64, device=device)

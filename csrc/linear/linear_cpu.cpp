@@ -69,8 +69,9 @@ void product(const LinearArgs& a) {
   const std::int64_t row_share = parts(parts(a.M, parts(a.M, kRows)), kPanel) * kPanel;
   const std::int64_t k_share = parts(parts(a.K, parts(a.K, kDepth)), kBlock) * kBlock;
   const std::int64_t tiles = parts(a.N, kColumns);
-  const std::int64_t groups =
-      std::max(parts(tiles, kGroup), std::min<std::int64_t>(tiles, a.num_threads));
+  // As many groups as give every thread the same number, of kGroup tiles at most.
+  const std::int64_t threads = a.num_threads;
+  const std::int64_t groups = std::min(tiles, parts(parts(tiles, kGroup), threads) * threads);
   Pair* rows = new (kLine) Pair[row_share * k_share / 2];
 #pragma omp parallel num_threads(a.num_threads)
   {

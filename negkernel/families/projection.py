@@ -39,13 +39,13 @@ class Precision:
         """``x @ weight.T`` with operands in ``operand`` and the result in ``state``.
 
         ``W^T y`` for a prompt's few gradients has a kernel of its own; there the price is reading
-        the weights.
+        the weights, which rounding them first would triple.
         """
         if x.is_cuda and self.operand != self.state:
             return torch.mm(x.to(self.operand), weight.to(self.operand).t(), out_dtype=self.state)
         transposed = weight.t().is_contiguous() and not weight.is_contiguous()
-        if transposed and len(x) <= MOST_ROWS:
-            return skinny(self.rounded(x).contiguous(), self.rounded(weight).t())
+        if transposed and len(x) <= MOST_ROWS and self.operand == self.state:
+            return skinny(x.contiguous(), weight.to(self.state).t())
         return linear(x, weight, operand=self.operand)
 
 
