@@ -65,6 +65,21 @@ def test_gradients_are_priced_where_no_neurons_are_given(engine):
     assert plan.flops > 0
 
 
+def test_a_spectral_sweep_is_priced_by_the_rows_it_is_likely_to_take(engine):
+    neurons = [[layer, index] for layer in range(5) for index in range(0, 250, 25)]
+    shifts = np.linspace(-2, 2, 100)
+    grid = engine.plan(PROMPTS, TARGETS, neurons, shifts, calibrate=False)
+    plan = engine.plan(PROMPTS, TARGETS, neurons, shifts, calibrate=False, resolution="spectral")
+    sweep = engine.sweep(PROMPTS, TARGETS, neurons, shifts, resolution="spectral")
+    assert sweep.rows / 3 < plan.rows < 3 * sweep.rows < grid.rows
+    assert plan.result_bytes == grid.result_bytes
+    assert plan.flops < grid.flops
+    few = engine.plan(PROMPTS, TARGETS, neurons, [-1, 1], calibrate=False, resolution="spectral")
+    assert few.rows == 2 * len(neurons) * 2
+    assert "x about 200 rows (4 a neuron" in str(plan)
+    assert engine.plan(PROMPTS, TARGETS, neurons, shifts, resolution="spectral").seconds > 0
+
+
 def test_what_the_sweep_refuses_is_refused(engine):
     for neurons, shifts, options in (
         ([[9, 0]], SHIFTS, {}),
@@ -73,6 +88,7 @@ def test_what_the_sweep_refuses_is_refused(engine):
         ([[0, 0]], SHIFTS, {"axis": "x"}),
         ([[0, 0]], SHIFTS, {"site": "x"}),
         ([[0, 0]], SHIFTS, {"method": "x"}),
+        ([[0, 0]], SHIFTS, {"resolution": "x"}),
     ):
         with pytest.raises((ValueError, IndexError)):
             engine.plan(PROMPTS, TARGETS, neurons, shifts, **options)

@@ -91,6 +91,7 @@ class Session:
             neurons,
             job.shifts,
             axis=job.axis,
+            resolution=job.resolution,
             calibrate=calibrate,
             **self._how,
         )
