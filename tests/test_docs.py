@@ -42,6 +42,13 @@ def test_every_benchmark_has_its_table(tmp_path: Path, monkeypatch: pytest.Monke
     assert "## sweep" in page
     assert "| a \\| b | 12 |" in page
     assert hook.on_page_markdown("another page") == "another page"
+    rows = "cpu,commit,case,r,goal\nEPYC,abc,demo,0.99987654321,\nEPYC,abc,demo,0.61234,x\n"
+    (tmp_path / "fidelity.csv").write_text(rows)
+    page = hook.on_page_markdown("a\n<!-- fidelity: case, r -->\nb")
+    assert "| case | r |\n| --- | --- |\n| demo | 0.999877 |\n| demo | 0.612 |" in page
+    assert "EPYC, commit abc" in page
+    assert hook.NOTHING in hook.on_page_markdown("<!-- fidelity: case, no_such_column -->")
+    assert hook.NOTHING in hook.on_page_markdown("<!-- unmeasured: case -->")
 
 
 @pytest.mark.slow
