@@ -1,17 +1,18 @@
 """Everything that needs a GPU: ``python -m bench.gpu``, or ``make gpu``.
 
-Each kernel is checked first; nothing is timed behind a red check. Then the ops and whole sweeps at
-the shapes of real models, random weights. ``--dry`` runs the same steps at tiny shapes on the CPU,
-the kernels in Triton's interpreter: it shows that this script works and measures nothing.
+Each kernel is checked first; nothing is timed behind a red check. Then whole sweeps at the shapes
+of real models with random weights, the ladder of CUDA kernels, and single ops. ``--dry`` runs the
+same steps at tiny shapes on the CPU, the kernels in Triton's interpreter: it shows that this script
+works and measures nothing.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +20,19 @@ import torch
 import typer
 
 from bench import report
+from bench.gpu_report import append, show
 from bench.report import Record
 
 RESULTS = Path(__file__).parent / "results" / "gpu.csv"
-# Seconds after which no further step is begun, so that all is done within 8 minutes.
-LAST_START = 330.0
+SECONDS = 480.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of the run, and the seconds that must be left for it to be begun."""
+
+    run: Callable[[], list[Record]]
+    room: float = 45.0
 
 
 def main(
@@ -31,8 +40,11 @@ def main(
     output: Annotated[
         Path | None, typer.Option(help="CSV file to write; default: bench/results/gpu.csv.")
     ] = None,
+    only: Annotated[
+        str, typer.Option(help="Run only the steps whose names contain this, and the checks.")
+    ] = "",
 ) -> None:
-    """Check every kernel, time ops and sweeps, and write one CSV file."""
+    """Check every kernel, time sweeps and ops, and write one CSV file."""
     if not dry and not torch.cuda.is_available():
         typer.echo("error: no GPU here; --dry tries the script on the CPU", err=True)
         raise typer.Exit(2)
@@ -43,93 +55,77 @@ def main(
     origin = report.provenance(device) | {"driver": driver(dry), "triton": triton_version()}
     path = output or RESULTS
     path.unlink(missing_ok=True)
-    begun = time.monotonic()
+    begun, failed = time.monotonic(), []
     for name, step in steps(device, dry).items():
-        if time.monotonic() - begun > LAST_START:
-            append(path, name, [Record("left out", "", {}, "no time left")], origin)
-            typer.echo(f"{name}: left out, no time left")
+        if only not in name and name != "checks":
             continue
-        try:
-            records = step()
-        except AssertionError as error:
-            typer.echo(f"{name}: no speed to report: {error}", err=True)
-            raise typer.Exit(1) from error
+        left = SECONDS - (time.monotonic() - begun)
+        if left < step.room:
+            records = [
+                Record("left out", "", {}, f"{left:.0f} s left, it may take {step.room:.0f}")
+            ]
+        else:
+            try:
+                records = step.run()
+            except (AssertionError, RuntimeError) as error:  # the other steps may still do
+                failed.append(name)
+                records = [Record("failed", "", {}, f"{type(error).__name__}: {error}")]
         append(path, name, records, origin)
-        for group in same_measures(records):
-            report.show(f"{name}{' (dry: not a measurement)' if dry else ''}", group, origin)
+        show(f"{name}{' (dry: not a measurement)' if dry else ''}", records)
+        if failed == ["checks"]:
+            break
     typer.echo(f"{path} written after {time.monotonic() - begun:.0f} s")
+    if failed:
+        typer.echo(f"no speed to report of: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
 
 
-def steps(device: str, dry: bool) -> dict[str, Callable[[], list[Record]]]:
+def steps(device: str, dry: bool) -> dict[str, Step]:
     """Return the steps in order of importance: a run that is cut short has the first ones."""
     # Imported after the environment says how kernels run.
-    from bench import gpu_models, kernels
-    from bench.models import TINY
+    from bench import gpu_models, kernels, ladder, masked
+    from bench.gpu_checks import checks
+    from bench.gpu_models import Subject
+    from bench.models import Shape
     from bench.registry import Settings
 
-    settings = Settings(repeats=2 if dry else 10, device=device, quick=dry)
-    sizes = {"neurons": 4, "shifts": 4} if dry else {"neurons": 1000, "shifts": 100}
-    llamas = (
-        {"tiny": TINY}
-        if dry
-        else {
-            "Llama-2-7B": gpu_models.LLAMA_2_7B,
-            "Llama-3.1-8B": gpu_models.LLAMA_3_1_8B,
-        }
-    )
+    settings = Settings(repeats=2 if dry else 5, device=device, quick=dry)
+    if dry:
+        shape = Shape(hidden=32, layers=2, heads=2, kv_heads=1, inner=16, vocabulary=100)
+        sizes = {"tokens": 5, "neurons": 4, "shifts": 4, "prompts": 2, "repeats": 2}
+        llamas = [Subject("tiny", shape, device, **sizes, quick=True)]
+    else:
+        llamas = [
+            Subject("Llama-2-7B", gpu_models.LLAMA_2_7B, device),
+            Subject("Llama-3.1-8B", gpu_models.LLAMA_3_1_8B, device),
+        ]
+    first, last = llamas[0], llamas[-1]
 
-    def sweep_of(name: str) -> Callable[[], list[Record]]:
-        return lambda: gpu_models.model_records(
-            name, llamas[name], **sizes, repeats=2 if dry else 3, device=device, quick=dry
-        )
+    def then_release(work: Callable[[Subject], list[Record]], one: Subject) -> list[Record]:
+        try:
+            return work(one)
+        finally:
+            one.release()
 
-    return {
-        "checks": lambda: checks(device, large=not dry),
-        **{f"sweep {name}": sweep_of(name) for name in llamas},
-        "kernels": lambda: kernels.run(settings),
+    plan = {
+        "checks": Step(lambda: checks(device, large=not dry), room=0.0),
+        f"sweep {first.name}": Step(lambda: gpu_models.sweep(first)),
+        f"gradients {first.name}": Step(lambda: gpu_models.gradients(first), room=15.0),
+        f"neg_map {first.name}": Step(lambda: gpu_models.neg_map(first)),
+        f"integrated {first.name}": Step(
+            lambda: then_release(gpu_models.integrated, first), room=15.0
+        ),
+        "ladder": Step(lambda: ladder.run(device, quick=dry)),
     }
-
-
-def checks(device: str, *, large: bool) -> list[Record]:
-    """Check every kernel; `logprob` with a head in each dtype."""
-    from bench.kernel_checks import check
-    from bench.op_calls import NAMES
-
-    records = []
-    for op in NAMES:
-        heads = [torch.float32]
-        if op == "logprob":
-            heads += [torch.bfloat16, torch.float16]
-        for head in heads:
-            used = check(op, head, device, large=large)
-            records.append(Record(op, "triton", {"head": str(head), "of_budget": used}))
-    return records
-
-
-def append(path: Path, step: str, records: Sequence[Record], origin: dict[str, str]) -> None:
-    """Append one line for each measure: steps measure different things."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow([*origin, "step", "case", "contestant", "measure", "value", "note"])
-        for record in records:
-            for measure, value in (record.measures or {"": None}).items():
-                what = [step, record.case, record.contestant, measure]
-                shown = "" if value is None else value
-                writer.writerow([*origin.values(), *what, shown, record.note])
-
-
-def same_measures(records: Sequence[Record]) -> list[list[Record]]:
-    """Split records into runs with the same columns, for a table each."""
-    groups: list[list[Record]] = []
-    for record in records:
-        if groups and groups[-1][0].measures.keys() == record.measures.keys():
-            groups[-1].append(record)
-        else:
-            groups.append([record])
-    return groups
+    if not dry:
+        plan |= {
+            f"sweep {last.name}": Step(lambda: gpu_models.sweep(last)),
+            f"gradients {last.name}": Step(
+                lambda: then_release(gpu_models.gradients, last), room=15.0
+            ),
+            "masked BERT-base": Step(lambda: masked.run(settings), room=30.0),
+        }
+    return plan | {"kernels": Step(lambda: kernels.run(settings), room=100.0)}
 
 
 def driver(dry: bool) -> str:

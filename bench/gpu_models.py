@@ -1,10 +1,12 @@
-"""Sweeps and gradients of Llamas of real shapes with random weights, held against full forwards."""
+"""Sweeps, gradients and maps of Llamas of real shapes with random weights, and their goals."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -20,18 +22,198 @@ from bench.roofline import sweep_flops
 from negkernel.results.statistics import neg, prob_shift
 from negkernel.testing.exact import exact_float64
 from negkernel.testing.timing import interleave
+from neurgrad.attribution import integrated_gradients
 
 LLAMA_2_7B = Shape(4096, 32, 32, 32, 11_008, 32_000)
 LLAMA_3_1_8B = Shape(4096, 32, 32, 8, 14_336, 128_256)
-
-GOALS = {"of_gemm": 0.60, "over_full": 90.0, "gradients_over_forward": 1.2, "scratch_gb": 6.0}
-CORRELATION = 0.999
+OURS = "negkernel delta"
+# Scratch for a batch of rows and for traces; the goal allows 6 GB beside the weights.
+MEMORY = 6 << 30
 # Below this the sweep computes something else: bf16 operands alone leave 0.9999 on a CPU.
 WRONG = 0.99
+NONE = torch.empty(0, dtype=torch.int64)
+
+
+@dataclass
+class Subject:
+    """A model of a shape with bf16 weights, built when it is first asked for.
+
+    Attributes
+    ----------
+    neurons, shifts, repeats : int
+        Of a sweep, and of everything that is timed.
+    prompts, tokens : int
+        Prompts of a call of gradients, and tokens of every prompt.
+    quick : bool
+        Tiny shapes: measures nothing.
+    """
+
+    name: str
+    shape: Shape
+    device: str
+    neurons: int = 1000
+    shifts: int = 100
+    prompts: int = 32
+    tokens: int = 64
+    repeats: int = 3
+    quick: bool = False
+
+    @cached_property
+    def model(self) -> Any:
+        """The model."""
+        with _built_on(self.device, torch.bfloat16):
+            model = random_llama(self.shape, dtype=torch.bfloat16, device=self.device)
+        return model.requires_grad_(False)
+
+    @cached_property
+    def engine(self) -> negkernel.Engine:
+        """An engine with the memory that the goal allows."""
+        on_gpu = torch.device(self.device).type == "cuda"
+        return negkernel.Engine(self.model, memory_budget=MEMORY if on_gpu else None)
+
+    def release(self) -> None:
+        """Make room for the next model."""
+        for name in ("engine", "model"):
+            self.__dict__.pop(name, None)
+        if torch.device(self.device).type == "cuda":
+            torch.cuda.empty_cache()
+
+    def rounds(self, layers: torch.Tensor, *, prompts: int = 1) -> list[Draw]:
+        """Draw inputs: one to warm up and one for each timed round."""
+        drawn = draws(self.shape, prompts=prompts, tokens=self.tokens, targets=1, layers=layers)
+        return list(islice(drawn, self.repeats + 1))
+
+
+def sweep(subject: Subject) -> list[Record]:
+    """Sweep neurons spread over all layers, after their NEG agreed with float64."""
+    s = subject
+    layers = torch.arange(s.neurons) % s.shape.layers
+    grid = np.linspace(-2, 2, s.shifts)
+    inputs = s.rounds(layers)
+    correlation = fidelity(s, inputs[0])  # raises before anything is timed
+    rate = ceilings(s.device, torch.bfloat16, quick=s.quick).gemm
+    rows = len(layers) * len(grid)
+    # So many that the base forward, which every call repeats, is a tenth of a batch.
+    some = torch.arange(min(10 * BATCH, len(layers)))
+
+    def ours(draw: Draw) -> np.ndarray:
+        request = draw.prompts, [draw.target], draw.neurons.numpy(), grid
+        return s.engine.sweep(*request, method="delta").logprob_shift[0]
+
+    def full(draw: Draw) -> np.ndarray:
+        amounts = torch.full((len(some),), float(grid[-1]))
+        return hooks_rows(s.model, draw.tokens, draw.target, draw.neurons[some], amounts).numpy()
+
+    ours(inputs[0]), full(inputs[0])
+    before = _allocated(s.device, peak=False)
+    ours(inputs[0])
+    scratch = _allocated(s.device, peak=True) - before
+    times = interleave({"sweep": ours, "full": full}, inputs[1:], s.device)
+    seconds = times["sweep"].p50
+    case = f"{s.name}, {s.tokens} tokens, {len(layers):,} neurons x {len(grid)} shifts, bf16"
+    return [
+        Record(
+            case,
+            OURS,
+            {
+                "of_gemm": sweep_flops(s.shape, layers, len(grid), s.tokens) / seconds / rate,
+                "over_full": times["full"].scaled(rows / len(some)).over(times["sweep"]),
+                "scratch_gb": scratch / 1e9,
+                "correlation": correlation,
+                "seconds": seconds,
+                "rows_per_s": rows / seconds,
+                "gemm_tflop_per_s": rate / 1e12,
+            },
+            note=f"full forwards timed on {len(some)} rows, {BATCH} in a batch, and scaled",
+        )
+    ]
+
+
+def fidelity(subject: Subject, draw: Draw) -> float:
+    """Correlation of the NEG of neurons of all layers with float64 forwards of the same weights."""
+    s, n = subject, min(64, subject.neurons)
+    neurons, grid = draw.neurons[torch.linspace(0, s.neurons - 1, n).long()], np.linspace(-2, 2, 5)
+    request = draw.prompts, [draw.target], neurons.numpy(), grid
+    ours = s.engine.sweep(*request, method="delta").neg()[0]
+    which = neurons.repeat_interleave(len(grid), 0)
+    amounts = torch.from_numpy(grid).repeat(n)
+    with exact_float64(copy.deepcopy(s.model).double()) as exact:
+        base = plain_forward(exact, draw.prompts)[0].double().log_softmax(-1)[draw.target]
+        change = hooks_rows(exact, draw.tokens, draw.target, which, amounts)
+    if torch.device(s.device).type == "cuda":
+        torch.cuda.empty_cache()
+    shifts = prob_shift(base.cpu().numpy(), change.view(n, -1).numpy())
+    correlation = float(np.corrcoef(ours, neg(grid, shifts))[0, 1])
+    assert correlation >= WRONG, f"{s.name}: NEG correlates with float64 by only {correlation:.4f}"
+    return correlation
+
+
+def gradients(subject: Subject) -> list[Record]:
+    """Gradients of one label for a batch of prompts, against a plain forward of them."""
+    s = subject
+    inputs = s.rounds(NONE, prompts=s.prompts)
+    contestants = {
+        "ours": lambda draw: s.engine.gradients(draw.prompts, [t[0] for t in draw.targets]),
+        "forward": lambda draw: plain_forward(s.model, draw.prompts),
+    }
+    for run in contestants.values():
+        run(inputs[0])
+    times = interleave(contestants, inputs[1:], s.device)
+    return [
+        Record(
+            f"{s.name}, gradients of one label, {s.prompts} prompts of {s.tokens} tokens, bf16",
+            OURS,
+            {
+                "gradients_over_forward": times["ours"].over(times["forward"]),
+                "seconds": times["ours"].p50,
+                "forward_s": times["forward"].p50,
+            },
+            note="gradients of all neurons end in host memory, logits of the forward do not",
+        )
+    ]
+
+
+def neg_map(subject: Subject) -> list[Record]:
+    """NEG of every neuron on one prompt, by spectral sweeps."""
+    s = subject
+    draw = s.rounds(NONE)[0]
+    found: list[Any] = []
+
+    def ours(_: None) -> None:
+        found.append(s.engine.neg_map(draw.prompts, [draw.target], radius=2.0, tol=1e-3))
+
+    seconds = interleave({"map": ours}, [None], s.device)["map"].p50
+    neurons = found[0].neg.size
+    return [
+        Record(
+            f"{s.name}, NEG of {neurons:,} neurons, one prompt of {s.tokens} tokens, +-2, tol 1e-3",
+            "negkernel spectral",
+            {
+                "map_s": seconds,
+                "rows_per_neuron": found[0].rows / neurons,
+                "neurons_per_s": neurons / seconds,
+            },
+            note="one call, nothing run before it",
+        )
+    ]
+
+
+def integrated(subject: Subject) -> list[Record]:
+    """Integrated gradients of all layers with 20 steps, on one prompt."""
+    s = subject
+    inputs = s.rounds(NONE)
+
+    def ours(draw: Draw) -> np.ndarray:
+        return integrated_gradients(s.engine, draw.prompts, [draw.target], steps=20)
+
+    ours(inputs[0])
+    times = interleave({"ours": ours}, inputs[1:], s.device)["ours"]
+    case = f"{s.name}, integrated gradients of all layers, 20 steps, {s.tokens} tokens"
+    return [Record(case, OURS, {"integrated_s": times.p50, "integrated_p80_s": times.p80})]
 
 
 @contextmanager
-def built_on(device: str, dtype: torch.dtype) -> Iterator[None]:
+def _built_on(device: str, dtype: torch.dtype) -> Iterator[None]:
     """Let modules make their weights on ``device`` in ``dtype``: a 7B model does so in seconds."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -42,120 +224,8 @@ def built_on(device: str, dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def model_records(
-    name: str, shape: Shape, *, neurons: int, shifts: int, repeats: int, device: str, quick: bool
-) -> list[Record]:
-    """Sweep ``neurons`` over all layers, then gradients; bf16 weights, prompts of 64 tokens."""
-    with built_on(device, torch.bfloat16):
-        model = random_llama(shape, dtype=torch.bfloat16, device=device)
-    engine = negkernel.Engine(model)
-    layers = torch.arange(neurons) % shape.layers
-    rounds = draws(shape, prompts=1, tokens=64, targets=1, layers=layers)
-    inputs = list(islice(rounds, repeats + 1))
-    grid = np.linspace(-2, 2, shifts)
-    rate = ceilings(device, torch.bfloat16, quick=quick).gemm
-    fidelity = _fidelity(name, model, engine, inputs[0])  # raises before anything is timed
-    return [
-        _sweep(name, model, engine, shape, layers, grid, inputs, rate, device),
-        _gradients(name, model, engine, shape, 2 if quick else 32, repeats, device),
-        fidelity,
-    ]
-
-
-def _sweep(
-    name: str,
-    model: Any,
-    engine: Any,
-    shape: Shape,
-    layers: torch.Tensor,
-    grid: np.ndarray,
-    inputs: list[Draw],
-    rate: float,
-    device: str,
-) -> Record:
-    rows = len(layers) * len(grid)
-    some = torch.arange(min(BATCH, len(layers)))
-
-    def sweep(draw: Draw) -> np.ndarray:
-        result = engine.sweep(
-            draw.prompts, [draw.target], draw.neurons.numpy(), grid, method="delta"
-        )
-        return result.logprob_shift[0]
-
-    def full(draw: Draw) -> np.ndarray:
-        amounts = torch.full((len(some),), float(grid[-1]))
-        return hooks_rows(model, draw.tokens, draw.target, draw.neurons[some], amounts).numpy()
-
-    sweep(inputs[0]), full(inputs[0])
-    weights = _allocated(device, peak=False)
-    times = interleave({"sweep": sweep, "full": full}, inputs[1:], device)
-    scratch = _allocated(device, peak=True) - weights
-    seconds = times["sweep"].p50
-    over_full = times["full"].scaled(rows / len(some)).over(times["sweep"])
-    of_gemm = sweep_flops(shape, layers, len(grid), 64) / seconds / rate
-    return Record(
-        f"{name}, 64 tokens, {len(layers):,} neurons x {len(grid)} shifts, bf16",
-        "negkernel delta",
-        {
-            "seconds": seconds,
-            "rows_per_s": rows / seconds,
-            "gemm_tflop_per_s": rate / 1e12,
-            "of_gemm": of_gemm,
-            "of_gemm_reached": of_gemm >= GOALS["of_gemm"],
-            "over_full": over_full,
-            "over_full_reached": over_full >= GOALS["over_full"],
-            "scratch_gb": scratch / 1e9,
-            "scratch_gb_reached": scratch / 1e9 <= GOALS["scratch_gb"],
-        },
-        note=f"full forwards timed on {len(some)} rows in one batch and scaled",
-    )
-
-
-def _gradients(
-    name: str, model: Any, engine: Any, shape: Shape, prompts: int, repeats: int, device: str
-) -> Record:
-    none = torch.empty(0, dtype=torch.int64)
-    inputs = list(islice(draws(shape, prompts=prompts, tokens=64, targets=1, layers=none), repeats))
-    contestants = {
-        "ours": lambda draw: engine.gradients(draw.prompts, [t[0] for t in draw.targets]),
-        "forward": lambda draw: plain_forward(model, draw.prompts),
-    }
-    for run in contestants.values():
-        run(inputs[0])
-    times = interleave(contestants, inputs, device)
-    price = times["ours"].over(times["forward"])
-    return Record(
-        f"{name}, gradients of one label, {prompts} prompts of 64 tokens, bf16",
-        "negkernel delta",
-        {
-            "seconds": times["ours"].p50,
-            "gradients_over_forward": price,
-            "gradients_over_forward_reached": price <= GOALS["gradients_over_forward"],
-        },
-    )
-
-
-def _fidelity(name: str, model: Any, engine: Any, draw: Draw) -> Record:
-    """NEG of a few neurons against float64 full forwards of the same weights."""
-    neurons, grid = draw.neurons[:16], np.linspace(-2, 2, 5)
-    ours = engine.sweep(draw.prompts, [draw.target], neurons.numpy(), grid, method="delta").neg()[0]
-    which = neurons.repeat_interleave(len(grid), 0)
-    amounts = torch.from_numpy(grid).repeat(len(neurons))
-    with exact_float64(copy.deepcopy(model).double()) as exact:
-        base = plain_forward(exact, draw.prompts)[0].double().log_softmax(-1)[draw.target]
-        change = hooks_rows(exact, draw.tokens, draw.target, which, amounts)
-    shifts = prob_shift(base.cpu().numpy(), change.view(len(neurons), -1).numpy())
-    correlation = float(np.corrcoef(ours, neg(grid, shifts))[0, 1])
-    assert correlation >= WRONG, f"{name}: NEG correlates with float64 by only {correlation:.4f}"
-    return Record(
-        f"{name}, NEG of {len(neurons)} neurons against float64",
-        "negkernel delta",
-        {"correlation": correlation, "correlation_reached": correlation >= CORRELATION},
-    )
-
-
 def _allocated(device: str, *, peak: bool) -> int:
-    """Bytes that torch holds on a GPU, now or at most; 0 elsewhere."""
+    """Bytes that torch holds on a GPU, now or at most since it was last asked; 0 elsewhere."""
     if torch.device(device).type != "cuda":
         return 0
     if peak:

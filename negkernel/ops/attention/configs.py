@@ -5,7 +5,7 @@ Triton times them once per head size, group size and row block and keeps the cho
 
 import triton
 
-# Products of float32 in float32. "tf32x3" puts them on the tensor cores in three passes; its operands
+# Products of float32 in float32. "tf32x3" has them on the tensor cores in three passes; its operands
 # keep 21 bits, and emulated on a CPU it doubles the error of the result, the most that is allowed.
 # `make gpu` times both (bench/ladder).
 PRECISION = "ieee"
@@ -16,7 +16,7 @@ _CANDIDATES = [
     triton.Config({"BLOCK_S": 32}, num_warps=4, num_stages=2),
 ]
 CONFIGS = _CANDIDATES[:1] if triton.knobs.runtime.interpret else _CANDIDATES
-KEY = ["G", "BLOCK_M", "BLOCK_D", "CAPPED"]
+KEY = ["G", "BLOCK_M", "BLOCK_D", "CAPPED", "PRECISION"]
 
 
 def block_m(n: int, block_d: int) -> int:
