@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,14 @@ def test_a_tokenizer_without_letters_is_said_to_be_of_no_use(engine, monkeypatch
     monkeypatch.setattr(collection, "LETTERS", ("xyz",))
     with pytest.raises(ValueError, match=r"'no' .*use another model"):
         collection.check_labels(engine, asked(2, ("no", "a")))
+
+
+def test_a_prompt_that_is_too_long_is_refused_before_any_work(engine, tmp_path):
+    prompts = asked(9)
+    prompts[7] = replace(prompts[7], text="word " * 500)
+    with pytest.raises(ValueError, match=r"of 9 prompts, number 7 .*the model allows 2048"):
+        collect_prompts(engine, prompts, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
 
 
 def test_bad_input(engine, tmp_path):

@@ -122,12 +122,13 @@ def collect_prompts(
     Raises
     ------
     ValueError
-        No prompts, labels that the tokenizer splits, or a folder that holds the features of
-        another model, other prompts or another site.
+        No prompts, labels that the tokenizer splits, a prompt that is too long for the model, or a
+        folder that holds the features of another model, other prompts or another site.
     """
     if not prompts:
         raise ValueError("no prompts to collect features of; expected at least one")
     check_labels(engine, prompts)
+    check_length(engine, prompts)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     asked = identity(engine, prompts, site=site, activations=activations)
@@ -186,6 +187,24 @@ def check_labels(engine: Engine, prompts: Sequence[Prompt]) -> None:
             f"(--labels {','.join(letters)} on the command line) and a wording that says so"
         )
         raise ValueError(f"not a single token after a prompt: {became}; {hint}")
+
+
+def check_length(engine: Engine, prompts: Sequence[Prompt]) -> None:
+    """Refuse prompts that the model cannot take now, rather than when their turn comes.
+
+    Raises
+    ------
+    ValueError
+        Tells which prompt, its tokens and the model's limit.
+    """
+    longest = max(range(len(prompts)), key=lambda i: len(prompts[i].text.encode()))
+    prompt = prompts[longest]
+    try:  # nothing is computed before the first layer is asked for
+        engine.stream_gradients([prompt.text], [list(prompt.labels)])
+    except ValueError as error:
+        raise ValueError(
+            f"the longest of {len(prompts)} prompts, number {longest} (from 0): {error}"
+        ) from error
 
 
 def _is_whole(engine: Engine, prompt: Prompt, label: str) -> bool:

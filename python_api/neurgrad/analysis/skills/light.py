@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neurgrad.analysis.skills.accuracy import baselines, table
 from neurgrad.features import stream
-from neurgrad.features.collection import check_labels
+from neurgrad.features.collection import check_labels, check_length
 from neurgrad.probes import MagnProbe, PolarProbe
 from neurgrad.probes.ranking import PAPER_SIZES, check_sizes
 
@@ -49,7 +49,9 @@ def by_probe(
         That of :func:`neurgrad.analysis.skills.accuracy.by_probe`, the same to the last bit for
         the probes it has: Rand, LM-Prob, Polar and Magn.
     """
-    check_labels(engine, prompts["train"])
+    everything = [one for part in prompts.values() for one in part]
+    check_labels(engine, everything)
+    check_length(engine, everything)
     gold = {name: np.array([one.gold for one in part]) for name, part in prompts.items()}
     most = min(PAPER_SIZES[-1], engine.n_layers * engine.n_neurons)
     probes = {"Polar": PolarProbe(most), "Magn": MagnProbe(most)}
