@@ -57,6 +57,12 @@ class Request:
         """Targets per prompt."""
         return self.target_ids.shape[1]
 
+    @property
+    def watched_ids(self) -> np.ndarray:
+        """Targets and their other spellings, [P, 2 K]; the target again where there is none."""
+        spelling = np.where(self.spelling_ids < 0, self.target_ids, self.spelling_ids)
+        return np.concatenate([self.target_ids, spelling], axis=1)
+
     def take(self, index: Sequence[int]) -> Request:
         """The prompts ``index``."""
         return Request(
@@ -227,9 +233,10 @@ def encode_text(text: str, tokenizer: Any) -> list[int]:
     """Token ids of ``text`` with leading special tokens once and no trailing end-of-text.
 
     A chat template or a user may have written the BOS token into the text already; a tokenizer
-    that also appends an end token would move the probed position behind the prompt.
+    that also appends an end token would move the probed position behind the prompt. Not verbose:
+    text that is too long for the model is refused later, in one voice.
     """
-    ids = list(tokenizer(text, add_special_tokens=True)["input_ids"])
+    ids = list(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     if bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos:
         ids = ids[1:]

@@ -31,14 +31,11 @@ def run(
 
     With ``readings`` the changes have the columns of :mod:`negkernel.readings`.
     """
-    targets = torch.from_numpy(request.target_ids)
-    spelling = torch.from_numpy(request.spelling_ids)
-    watched = torch.cat([targets, torch.where(spelling < 0, targets, spelling)], dim=1)
     work = Work(
         tokens=request.tokens,
         positions=request.positions,
-        targets=targets,
-        watched=watched,
+        targets=torch.from_numpy(request.target_ids),
+        watched=torch.from_numpy(request.watched_ids),
         rows=rows,
         neurons=neurons,
         site=site,
@@ -55,12 +52,18 @@ def run(
         activation[part.first : part.last] = part.activation.numpy()
         change[done : done + len(part.logprob_shift)] = part.logprob_shift.numpy()
         done += len(part.logprob_shift)
-    _report_spelling(request, base)
+    report_spelling(request, base)
     return base[:, : request.K], change, activation
 
 
-def _report_spelling(request: Request, base: np.ndarray) -> None:
-    """Log once when targets are likelier with the other choice of leading space."""
+def report_spelling(request: Request, base: np.ndarray) -> None:
+    """Log once when targets are likelier with the other choice of leading space.
+
+    Parameters
+    ----------
+    base : ndarray [P, 2 K]
+        Log-probs of ``request.watched_ids``.
+    """
     own, other = base[:, : request.K], base[:, request.K :]
     likelier = (other > own) & (request.spelling_ids >= 0)
     if likelier.any():

@@ -11,7 +11,7 @@ import torch
 
 from negkernel import spectral
 from negkernel.answers.gradients import gradients
-from negkernel.answers.run import run
+from negkernel.answers.run import report_spelling, run
 from negkernel.host import Host
 from negkernel.methods import Method
 from negkernel.neurons import check_neurons, check_shifts
@@ -162,4 +162,8 @@ def _grounds(
     def slopes(some: Request) -> Gradients:
         return gradients(host, some, site=site, method=runner.name, log=True)
 
-    return spectral.grounds(runner, request, slopes, site=site, axis=axis)
+    watched = np.empty((len(request), 2 * request.K), host.result_dtype)
+    for ground in spectral.grounds(runner, request, slopes, site=site, axis=axis):
+        yield ground
+        watched[ground.first : ground.last] = ground.watched()
+    report_spelling(request, watched)

@@ -36,6 +36,8 @@ class Ground:
         Gradient of log p(target) in each neuron.
     shifted : callable
         Rows, sorted by prompt and numbered from 0 within the group -> changes of log p [r, K].
+    watched : callable
+        Returns the log-probs [p, 2 K] of the request's ``watched_ids``, once rows were shifted.
     noise : float
         Absolute rounding of one row in nats; 0 for the difference form, whose is relative.
     """
@@ -46,6 +48,7 @@ class Ground:
     activation: np.ndarray
     slope: np.ndarray
     shifted: Callable[[Rows], np.ndarray]
+    watched: Callable[[], np.ndarray]
     noise: float = 0.0
 
     def only(self, prompt: int) -> Ground:
@@ -63,6 +66,7 @@ class Ground:
             activation=self.activation[chosen],
             slope=self.slope[chosen],
             shifted=shifted,
+            watched=lambda: self.watched()[chosen],
         )
 
     def curves(
@@ -148,14 +152,16 @@ def _traced(
     def shifted(rows: Rows) -> np.ndarray:
         return runner.changes(base, rows, targets, site, axis).numpy()
 
-    logprob = base.logprob.gather(1, targets.to(base.logprob.device)).cpu()
+    ids = torch.from_numpy(request.watched_ids[first:last]).to(base.logprob.device)
+    watched = base.logprob.gather(1, ids).cpu().numpy()
     return Ground(
         first=first,
         last=last,
-        base_logprob=logprob.numpy(),
+        base_logprob=np.ascontiguousarray(watched[:, : request.K]),
         activation=torch.stack(activation, dim=1).numpy(),
         slope=torch.stack([slope[layer] for layer in sorted(slope)], dim=2).numpy(),
         shifted=shifted,
+        watched=lambda: watched,
     )
 
 
@@ -171,6 +177,7 @@ def _untraced(
     targets = torch.from_numpy(request.target_ids)
     found = gradients(request)
     prob = found.prob.reshape(1, -1)
+    watched = np.full((1, 2 * request.K), np.nan, dtype=prob.dtype)
 
     def shifted(rows: Rows) -> np.ndarray:
         nothing = torch.empty(1, 0, 2, dtype=torch.int64)
@@ -178,13 +185,15 @@ def _untraced(
             tokens=request.tokens,
             positions=request.positions,
             targets=targets,
-            watched=targets,
+            watched=torch.from_numpy(request.watched_ids),
             rows=lambda first, last: rows,
             neurons=nothing,
             site=site,
             axis=axis,
         )
-        return np.concatenate([part.logprob_shift.numpy() for part in runner.run(work)])
+        (part,) = runner.run(work)  # of one prompt
+        watched[:] = part.base_logprob.numpy()
+        return part.logprob_shift.numpy()
 
     return Ground(
         first=index,
@@ -193,6 +202,7 @@ def _untraced(
         activation=found.activation,
         slope=found.cg.reshape(*prob.shape, *found.activation.shape[1:]),
         shifted=shifted,
+        watched=lambda: watched,
         noise=_state_noise(runner),
     )
 

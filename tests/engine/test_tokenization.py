@@ -150,7 +150,10 @@ def test_results_name_prompts_and_targets(bpe):
 
 @pytest.mark.parametrize("likelier", ["Paris", "ĠParis"])
 @pytest.mark.parametrize("method", ["delta", "suffix", "full"])
-def test_one_log_line_when_the_other_spelling_is_likelier(bpe, likelier, method, caplog):
+@pytest.mark.parametrize("resolution", ["grid", "spectral"])
+def test_one_log_line_when_the_other_spelling_is_likelier(
+    bpe, likelier, method, resolution, caplog
+):
     model = build("llama", vocab_size=VOCABULARY)
     request = encode([PROMPT, PROMPT], ["Paris", "Rome"], bpe)
     spellings = [bpe.convert_tokens_to_ids(word) for word in ("Paris", "ĠParis")]
@@ -162,7 +165,8 @@ def test_one_log_line_when_the_other_spelling_is_likelier(bpe, likelier, method,
             model.lm_head.weight[token] = hidden if token == wanted else -hidden
     engine = Engine(model, bpe)
     with caplog.at_level(logging.WARNING, "negkernel"):
-        engine.sweep([PROMPT], ["Paris"], [[0, 1]], [1.0], method=method)
+        shifts = [-1.0, 0.5, 1.0]
+        engine.sweep([PROMPT], ["Paris"], [[0, 1]], shifts, method=method, resolution=resolution)
     lines = [record.getMessage() for record in caplog.records if "spelling" in record.getMessage()]
     if likelier == "Paris":  # " Paris" was asked for
         assert len(lines) == 1
