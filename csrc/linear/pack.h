@@ -89,9 +89,9 @@ static inline void pack_transposed(const Weight* weight, std::int64_t stride, st
                                    std::int64_t depth, Pair* to) {
   const __mmask16 some = first_lanes(columns), none = 0;
   // Values 0, 32, 1, 33, ...: those of the even row and, from 32 on, those of the odd one.
-  const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-  const __m512i alternating = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(0x10001)),
-                                               _mm512_set1_epi32(kBlock << 16));
+  const __m512i alternating =
+      _mm512_add_epi32(_mm512_mullo_epi32(lane_index(), _mm512_set1_epi32(0x10001)),
+                       _mm512_set1_epi32(kBlock << 16));
   for (std::int64_t k = 0; k < parts(depth, kBlock) * kBlock; k += 2) {
     const __m512i even = values_of(weight + k * stride, k < depth ? some : none);
     const __m512i odd = values_of(weight + (k + 1) * stride, k + 1 < depth ? some : none);

@@ -13,10 +13,14 @@ using Pair = std::uint32_t;
 constexpr int kLanes = 16;    // pairs of a vector
 constexpr int kColumns = 14;  // outputs a tile: with two vectors of rows, 28 of 32 registers
 
+static inline __m512i lane_index() {
+  return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+}
+
 // Lane j of rows[i] becomes lane i of rows[j]: blocks off the diagonal change places, 1 lane wide,
 // then 2, 4 and 8.
 static inline void transpose(__m512i rows[kLanes]) {
-  const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i lane = lane_index();
 #pragma GCC unroll 4
   for (int width = 1; width < kLanes; width *= 2) {
     // Where each lane comes from: the first row's lanes count from 0, the second's from kLanes.
