@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +49,9 @@ class LayerTrace:
     values: Tensor  # [T, Hkv, D]
 
 
+Prefix = tuple[Tensor, Tensor, Tensor]
+
+
 @dataclass(frozen=True)
 class Trace:
     """Base computation of a group of prompts."""
@@ -58,6 +61,10 @@ class Trace:
     x_final: Tensor  # [P, H] before the final norm
     logits: Tensor  # [P, V] the head's output, before scale and soft-cap
     logprob: Tensor  # [P, V]
+    # Of each layer the prefix that was asked for last: (window, first, last) and the answer.
+    _prefixes: dict[int, tuple[tuple[int | None, int, int], Prefix]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def n_prompts(self) -> int:
@@ -69,15 +76,22 @@ class Trace:
         paths = self.packing.paths
         return paths if window is None else [path[-window:] for path in paths]
 
-    def prefix(
-        self, layer: int, window: int | None, first: int, last: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def prefix(self, layer: int, window: int | None, first: int, last: int) -> Prefix:
         """Pack the prefix keys and values that prompts ``first:last`` see at ``layer``.
+
+        Batches of the same prompts, as those of one sweep often are, get the same tensors.
 
         Returns
         -------
         keys [T', Hkv, D] in the probed frame, values [T', Hkv, D], start [last - first + 1]
         """
+        asked = window, first, last
+        if layer not in self._prefixes or self._prefixes[layer][0] != asked:
+            self._prefixes.pop(layer, None)  # two at a time would need more memory than one
+            self._prefixes[layer] = asked, self._packed(layer, window, first, last)
+        return self._prefixes[layer][1]
+
+    def _packed(self, layer: int, window: int | None, first: int, last: int) -> Prefix:
         base = self.layers[layer]
         device = base.keys.device
         paths = [path[:-1] for path in self.seen(window)[first:last]]

@@ -1,0 +1,36 @@
+"""The packed prefixes of a trace: computed once for the batches of the same prompts."""
+
+from dataclasses import replace
+
+import torch
+from small_models import build
+
+from negkernel.families import describe
+from negkernel.families.parts import Precision
+from negkernel.trace import trace
+
+PRECISION = Precision(torch.float32, torch.float32)
+
+
+def test_batches_of_the_same_prompts_get_the_same_tensors():
+    base = trace(
+        describe(build("llama", torch.float32), PRECISION),
+        [[1, 2, 3], [1, 2, 4, 5], [6]],
+        PRECISION,
+    )
+    whole = base.prefix(0, None, 0, 3)
+    again = base.prefix(0, None, 0, 3)
+    assert all(a is b for a, b in zip(whole, again, strict=True))
+    assert whole[2].tolist() == [0, 2, 5, 5]
+    # Other prompts, another window and another layer are answered for themselves.
+    keys, values, start = base.prefix(0, None, 1, 3)
+    assert torch.equal(keys, whole[0][2:])
+    assert torch.equal(values, whole[1][2:])
+    assert start.tolist() == [0, 3, 3]
+    keys, _, start = base.prefix(0, 2, 0, 3)
+    assert torch.equal(keys, whole[0][[1, 4]])
+    assert start.tolist() == [0, 1, 2, 2]
+    assert not torch.equal(base.prefix(1, None, 0, 3)[0], whole[0])
+    # A trace that sees other nodes remembers nothing of this one.
+    fewer = replace(base, packing=replace(base.packing, paths=base.packing.paths[:1]))
+    assert len(fewer.prefix(0, 2, 0, 1)[0]) == 1
