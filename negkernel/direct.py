@@ -29,9 +29,10 @@ from negkernel.ops.norm import norm as delta_norm
 from negkernel.trace import LayerTrace, Trace, cap
 
 NORMS = ("frozen", "recomputed")
-# A tile of the product of columns and vocabulary: 64 MiB in float32.
-NEURONS = 4096
+# A tile of the product of columns and vocabulary. Its powers are read again and again: on a CPU
+# 4 MiB in float32 stay in the caches, which saves a fifth of all time; a GPU wants few launches.
 VOCABULARY = 4096
+NEURONS, NEURONS_ON_GPU = 256, 4096
 
 
 @torch.no_grad()
@@ -118,10 +119,11 @@ def _frozen(
     I, V = len(u), start.shape[1]
     total = torch.zeros_like(coefficient)
     head, targets = decoder.head.weight, targets.to(scale.device)
+    step = NEURONS if scale.device.type == "cpu" else NEURONS_ON_GPU
     for first in range(0, V, VOCABULARY):
         tile = slice(first, min(first + VOCABULARY, V))
-        for low in range(0, I, NEURONS):
-            some = slice(low, low + NEURONS)
+        for low in range(0, I, step):
+            some = slice(low, low + step)
             product = precision.matmul(u[some], head[tile])
             total[:, some] += _mean_expm1(product, coefficient[:, some], p[:, tile])
     picked = precision.rounded(head[targets])  # [P, K, H]
@@ -131,7 +133,7 @@ def _frozen(
     # subtracted instead.
     moved = ~(total.abs() <= 0.5)
     for own in torch.nonzero(moved.any(1))[:, 0].tolist():
-        for rows in torch.nonzero(moved[own])[:, 0].split(NEURONS):
+        for rows in torch.nonzero(moved[own])[:, 0].split(step):
             dz = precision.matmul(u[rows], head) * coefficient[own, rows, None]
             normaliser = torch.logsumexp(start[own] + dz, dim=1)
             increase[own][:, rows] = dz[:, targets[own]].t() - normaliser
