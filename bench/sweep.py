@@ -23,8 +23,9 @@ HOOKS = "hooks, a forward per shift"
 # Rows differ in log p by thousandths to tenths of a nat. Rounding of a whole float32 forward is
 # 1e-6 nat, which comes to 1e-4 of the largest row; a wrong row is off by its own size.
 BUDGET = 2e-3
-# Half-precision operands lose 2^-9 of a row at each product.
-BF16_BUDGET = 2e-2
+# Each product loses 2^-9 of a row; of the 70 between a neuron and its log-prob, 8 times as much is
+# left. Measured: 1 to 2 % of the largest row.
+BF16_BUDGET = 5e-2
 TOL = 1e-3
 
 
