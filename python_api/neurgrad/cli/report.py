@@ -25,11 +25,12 @@ SHOWN_PROMPTS, SHOWN_NEURONS = 3, 16
 
 def report_plan(plan: Plan, n_shards: int) -> None:
     """Print the price of a job."""
+    about = "about " if plan.resolution == "spectral" else ""
     seconds = "not estimated" if plan.seconds is None else f"{plan.seconds:,.1f}"
     lines = {
         "method": plan.method,
         "prompts": f"{plan.prompts:,}",
-        "rows": f"{plan.rows:,} shifted forwards",
+        "rows": f"{about}{plan.rows:,} shifted forwards",
         "FLOPs": f"{plan.flops:.3g}",
         "scratch": f"{plan.scratch_bytes:,} bytes at most",
         "results": f"{plan.result_bytes:,} bytes",
@@ -89,7 +90,7 @@ def _print_tables(console: Console, frame: pd.DataFrame) -> None:
             break
         first = rows.iloc[0]
         title = f"{first['prompt']} -> {first['target']} (p = {first['base_prob']:.3g})"
-        console.print(neuron_table(title, rows.head(SHOWN_NEURONS)))
+        console.print(neuron_table(title, rows.head(SHOWN_NEURONS)), soft_wrap=True)
     if n_prompts > SHOWN_PROMPTS or len(frame) > n_prompts * SHOWN_NEURONS:
         console.print(
             f"{n_prompts:,} prompts and {len(frame):,} rows in all; --output FILE keeps them",
