@@ -65,7 +65,7 @@ def encode_masked_text(text: str, tokenizer: Any) -> list[int]:
             f"{type(tokenizer).__name__} has no mask token; a masked model needs a tokenizer that "
             "defines one, or prompts as token ids"
         )
-    ids = list(tokenizer(text, add_special_tokens=True)["input_ids"])
+    ids = list(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
     if tokenizer.mask_token_id not in ids:
         raise ValueError(
             f"prompt {text!r} has no mask token; write {tokenizer.mask_token!r} where the answer "

@@ -123,6 +123,7 @@ def test_a_bad_prompt_file_is_refused(
         ("--prompt", "missing", ("--model", "demo")),
         ("--prompts", "{facts}", ASK),
         ("--prompts", "{tmp}/none.csv", ("--model", "demo")),
+        ("--prompt", "The " * 100, ("--model", "demo", "--target", "Paris")),
         ("--target", "New York", ("--model", "demo", "--prompt", "The capital of France is")),
         ("--output", "{tmp}/none/out.csv", ASK),
         ("--output", "{tmp}/out.xyz", ASK),
@@ -157,7 +158,13 @@ def test_bad_input_is_one_line_that_names_option_and_value(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--shifts", "1:2"), ("--axis", "odd"), ("--tol", "0"), ("--resolution", "x")],
+    [
+        ("--shifts", "1:2"),
+        ("--shifts", "1:1e30:1e30"),
+        ("--axis", "odd"),
+        ("--tol", "0"),
+        ("--resolution", "x"),
+    ],
 )
 def test_options_of_the_sweep_are_refused_alike(negkernel, option: str, value: str):
     status, out, err = negkernel("sweep", *ASK, option, value)

@@ -152,3 +152,15 @@ def test_artefacts_of_the_paper_are_reproduced_and_kept(tmp_path: Path, negkerne
     assert (status, err.count("\n")) == (2, 1)
     assert "fig99" in err
     assert not (tmp_path / "x").exists()
+
+
+def test_a_narrow_terminal_cuts_no_number(negkernel, monkeypatch: pytest.MonkeyPatch):
+    ask = ("--model", "demo", "--prompt", "The capital of France is", "--target", "Paris")
+    how = ("--neurons", "top:3", "--shifts", "-1:1:1")
+    printed = {}
+    for width in ("120", "30"):
+        monkeypatch.setenv("COLUMNS", width)
+        printed[width] = negkernel("sweep", *ask, *how)[1].split()
+    numbers = [word for word in printed["120"] if any(map(str.isdigit, word))]
+    assert len(numbers) > 3 * 5
+    assert [word for word in printed["30"] if any(map(str.isdigit, word))] == numbers

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from negkernel import __version__
 from neurgrad.cli import main
 from neurgrad.cli.prompt_files import read_prompts
 
@@ -46,6 +47,10 @@ def test_help_shows_an_example_that_runs(negkernel):
     status, out, _ = negkernel(*arguments)
     assert status == 0
     assert "Paris" in out
+
+
+def test_the_version(negkernel):
+    assert negkernel("--version") == (0, f"negkernel {__version__}\n", "")
 
 
 def test_an_unknown_command_is_refused(negkernel):

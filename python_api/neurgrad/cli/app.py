@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from negkernel import __version__
 from neurgrad.cli.data import data
 from neurgrad.cli.demo import demo
 from neurgrad.cli.grad import grad
@@ -22,12 +24,31 @@ EXAMPLE = (
 
 app = typer.Typer(
     name="negkernel",
-    help="Shift neurons of a language model and read what happens to a word's probability.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     epilog="First steps:  negkernel demo",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"negkernel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def negkernel(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Shift neurons of a language model and read what happens to a word's probability."""
+
+
 app.command()(demo)
 app.command(epilog=EXAMPLE.format("sweep"))(sweep)
 app.command(epilog=EXAMPLE.format("grad"))(grad)

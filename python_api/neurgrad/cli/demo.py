@@ -52,7 +52,8 @@ def _print(found: Study) -> None:
     console.print(found.engine, style="dim", soft_wrap=True)
     console.print(key_values("\nEvery shift of every neuron", _sweep_lines(found)))
     console.print(key_values("\nGradients of all neurons at once", _gradient_lines(found)))
-    console.print(neuron_table(f"\nStrongest neurons for  {found.fact}", found.top))
+    strongest = neuron_table(f"\nStrongest neurons for  {found.fact}", found.top)
+    console.print(strongest, soft_wrap=True)
 
 
 def _sweep_lines(found: Study) -> dict[str, str]:

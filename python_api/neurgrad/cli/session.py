@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 import numpy as np
+import torch
 
 from negkernel import Engine, Gradients, Sweep
+from negkernel.neurons import check_shifts
 from negkernel.plan import Plan
 from negkernel.sites import resolve_site
 from neurgrad.cli.errors import blame, refuse
@@ -54,6 +56,10 @@ class Session:
         with blame("--neurons", job.neurons_text):
             self.fixed = job.neurons.fixed(self.engine, job.seed)
             self._N = job.neurons.count(self.engine)
+        if job.shifts is not None:
+            double = self.engine.model.dtype == torch.float64
+            with blame("--shifts", job.shifts_text):
+                check_shifts(job.shifts, torch.float64 if double else torch.float32)
         self._check_prompts()
         self.unit = "prompts" if job.shifts is None else "rows"
         # Gradients are those of all neurons, whichever of them are shown.

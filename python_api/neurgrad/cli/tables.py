@@ -20,7 +20,7 @@ COLUMNS = {
     "neurgrad": ("NeurGrad (p/unit)", "{:+.3e}"),
     "neg": ("NEG (p/unit)", "{:+.3e}"),
     "pearson": ("r", "{:+.3f}"),
-    "linear": ("linear", "{}"),
+    "linear": ("linear", ""),
 }
 
 
@@ -35,16 +35,19 @@ def key_values(title: str, lines: Mapping[str, str]) -> Table:
 
 
 def neuron_table(title: str, frame: pd.DataFrame) -> Table:
-    """Lay out the rows of one prompt of a result's ``to_frame()``."""
+    """Lay out the rows of one prompt of a result's ``to_frame()``, to be printed softly wrapped."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     shown = [name for name in COLUMNS if name in frame.columns]
+    columns = []
     for name in shown:
-        table.add_column(COLUMNS[name][0], justify="right")
-    for row in frame[shown].itertuples(index=False):
-        table.add_row(
-            *(
-                ("yes" if value else "no") if name == "linear" else COLUMNS[name][1].format(value)
-                for name, value in zip(shown, row, strict=True)
-            )
-        )
+        head, form = COLUMNS[name]
+        if name == "linear":
+            cells = ["yes" if value else "no" for value in frame[name]]
+        else:
+            cells = [form.format(value) for value in frame[name]]
+        # A digit that a narrow terminal cut off would make another number: lines wrap instead.
+        table.add_column(head, justify="right", no_wrap=True, min_width=max(map(len, cells)))
+        columns.append(cells)
+    for row in zip(*columns, strict=True):
+        table.add_row(*row)
     return table
