@@ -9,9 +9,11 @@
 namespace negkernel::NEGKERNEL_ISA {
 namespace {
 
-constexpr std::int64_t kBlock = 64;  // rows a task
-constexpr float kNoScore = -1e30f;   // of the padding: its weight vanishes
-constexpr float kSmall = 0.5f;       // largest |E| for which 1 + E has digits to spare
+constexpr std::int64_t kBlock = 256;  // rows a task
+constexpr float kNoScore = -1e30f;    // of the padding: its weight vanishes
+constexpr float kSmall = 0.5f;        // largest |E| for which 1 + E has digits to spare
+
+inline std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 struct Task {
   std::int64_t prompt, head, first, last;  // key head and rows
@@ -36,34 +38,55 @@ class SharedKeys {
   void prepare(const AttentionArgs& a, const Task& task) {
     const std::int64_t start = a.prefix_start[task.prompt];
     tokens = a.prefix_start[task.prompt + 1] - start + 1;
-    n = round_up(tokens, kTile);
-    width = round_up(a.D, kTile);
-    float* packed_keys = keys.filled(a.D * n, 0.0f);
+    n = round_up(tokens, kLanes);
+    width = round_up(a.D, kLanes);
+    pack_keys(a, task, start);
     float* packed_values = values.filled(tokens * width, 0.0f);
     for (std::int64_t j = 0; j < tokens; ++j) {
-      const bool self = j + 1 == tokens;
-      const std::int64_t from = ((self ? task.prompt : start + j) * a.Hkv + task.head) * a.D;
-      const float* key = (self ? a.k : a.prefix_k) + from;
-      const float* value = (self ? a.v : a.prefix_v) + from;
-      for (std::int64_t i = 0; i < a.D; ++i) packed_keys[i * n + j] = a.scale * key[i];
+      const float* value = j + 1 < tokens ? a.prefix_v + ((start + j) * a.Hkv + task.head) * a.D
+                                          : a.v + (task.prompt * a.Hkv + task.head) * a.D;
       for (std::int64_t i = 0; i < a.D; ++i) packed_values[j * width + i] = value[i];
     }
     const std::int64_t G = a.Hq / a.Hkv;
-    score.reserve(G * n);
+    score.reserve(round_up(G, kRows) * n);
     weight.reserve(G * n);
+    const float* q[kRows];
+    for (std::int64_t g = 0; g < G; g += kRows) {
+      for (int m = 0; m < kRows; ++m) {
+        q[m] = a.q + (task.prompt * a.Hq + task.head * G + least(g + m, G - 1)) * a.D;
+      }
+      product(q, keys.data(), a.D, n, score.data() + g * n);
+    }
     for (std::int64_t g = 0; g < G; ++g) {
-      const float* q = a.q + (task.prompt * a.Hq + task.head * G + g) * a.D;
-      base_weights(a, q, score.data() + g * n, weight.data() + g * n);
+      base_weights(a.softcap, score.data() + g * n, weight.data() + g * n);
     }
   }
 
   std::int64_t tokens, n, width;  // n and width are tokens and D, padded
   Buffer keys;                    // [D, n], times the scale
   Buffer values;                  // [tokens, width]
-  Buffer score, weight;           // [G, n]
+  Buffer score;                   // [G padded to kRows, n]
+  Buffer weight;                  // [G, n]
 
  private:
-  void base_weights(const AttentionArgs& a, const float* q, float* s, float* w) const;
+  // Transposed a vector of tokens at a time, so that every line written is written whole.
+  void pack_keys(const AttentionArgs& a, const Task& task, std::int64_t start) {
+    float* packed = keys.filled(a.D * n, 0.0f);
+    for (std::int64_t first = 0; first < tokens; first += kLanes) {
+      const std::int64_t count = least(kLanes, tokens - first);
+      const float* key[kLanes];
+      for (std::int64_t j = 0; j < count; ++j) {
+        key[j] = first + j + 1 < tokens
+                     ? a.prefix_k + ((start + first + j) * a.Hkv + task.head) * a.D
+                     : a.k + (task.prompt * a.Hkv + task.head) * a.D;
+      }
+      for (std::int64_t i = 0; i < a.D; ++i) {
+        float* line = packed + i * n + first;
+        for (std::int64_t j = 0; j < count; ++j) line[j] = a.scale * key[j][i];
+      }
+    }
+  }
+  void base_weights(float softcap, float* s, float* w) const;
 };
 
 // tanh(x) = -expm1(-2|x|) / (2 + expm1(-2|x|)) with x's sign.
@@ -87,15 +110,13 @@ inline void softmax(const float* __restrict s, std::int64_t n, float* __restrict
   for (std::int64_t j = 0; j < n; ++j) w[j] /= sum;
 }
 
-void SharedKeys::base_weights(const AttentionArgs& a, const float* q, float* s, float* w) const {
-  product<1>(&q, keys.data(), a.D, n, s);
-  for (std::int64_t j = 0; j < n; ++j)
-    if (j >= tokens) s[j] = kNoScore;
-  if (a.softcap > 0.0f) {
+void SharedKeys::base_weights(float softcap, float* s, float* w) const {
+  for (std::int64_t j = tokens; j < n; ++j) s[j] = kNoScore;
+  if (softcap > 0.0f) {
     Buffer capped;
     float* c = capped.filled(n, kNoScore);
     for (std::int64_t j = 0; j < tokens; ++j) {
-      c[j] = a.softcap * hyperbolic_tangent(s[j] / a.softcap);
+      c[j] = softcap * hyperbolic_tangent(s[j] / softcap);
     }
     return softmax(c, n, w);
   }
@@ -120,7 +141,7 @@ inline void cap(float softcap, const float* __restrict s, std::int64_t tokens, f
 // p (e - E) / (1 + E), e = expm1(ds), E = sum p e, or softmax(s + ds) - p where much mass moves.
 inline void weight_differences(const float* __restrict s, const float* __restrict p, std::int64_t n,
                                float* __restrict ds, float* __restrict scratch) {
-  if (n % kTile) __builtin_unreachable();
+  if (n % kLanes) __builtin_unreachable();
   float E = 0.0f;
 #pragma omp simd reduction(+ : E)
   for (std::int64_t j = 0; j < n; ++j) {
@@ -149,6 +170,28 @@ inline float self_score(const float* __restrict q, const float* __restrict dq,
   return sum;
 }
 
+// out = sum + weight * dv: what the token's own new value adds.
+inline void add_self(const float* __restrict sum, float weight, const float* __restrict dv,
+                     std::int64_t D, float* __restrict out) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < D; ++i) out[i] = sum[i] + weight * dv[i];
+}
+
+// The next rows lie a row's length away, out of the hardware prefetcher's sight.
+inline void prefetch_rows(const AttentionArgs& a, const Task& task, std::int64_t first) {
+  const std::int64_t G = a.Hq / a.Hkv, last = least(first + kRows, task.last * G);
+  for (std::int64_t m = first; m < last; ++m) {
+    const std::int64_t query = (m / G * a.Hq + task.head * G + m % G) * a.D;
+    const std::int64_t key = (m / G * a.Hkv + task.head) * a.D;
+    for (std::int64_t i = 0; i < a.D; i += 16) {
+      __builtin_prefetch(a.dq + query + i);
+      __builtin_prefetch(a.dk + key + i);
+      __builtin_prefetch(a.dv + key + i);
+      __builtin_prefetch(a.dout + query + i, 1);
+    }
+  }
+}
+
 // A thread's scratch, grown to the longest prompt that it meets.
 struct Rows {
   Buffer ds, scratch, capped, out;
@@ -160,35 +203,33 @@ struct Rows {
   }
 };
 
-// Up to kRows query vectors m = row * G + g of one task, starting at `first`.
+// Up to kRows query vectors m = row * G + g of one task, starting at `first`. What is missing of
+// kRows repeats the last one.
 void attention_rows(const AttentionArgs& a, const SharedKeys& shared, const Task& task,
-                    std::int64_t first, int rows, Rows& mine) {
+                    std::int64_t first, Rows& mine) {
   const std::int64_t G = a.Hq / a.Hkv, n = shared.n, self = shared.tokens - 1;
-  const float *dq[kRows], *dp[kRows];
+  const std::int64_t end = task.last * G, rows = least(kRows, end - first);
+  const float *dq[kRows], *dk[kRows], *dv[kRows], *dp[kRows], *q[kRows];
+  float* out[kRows];
   float weight_self[kRows];
-  for (int m = 0; m < rows; ++m) {
-    const std::int64_t row = (first + m) / G, g = (first + m) % G;
-    dq[m] = a.dq + (row * a.Hq + task.head * G + g) * a.D;
+  std::int64_t group[kRows];
+  for (int m = 0; m < kRows; ++m) {
+    const std::int64_t at = least(first + m, end - 1), row = at / G;
+    group[m] = at % G;
+    const std::int64_t head = task.head * G + group[m];
+    q[m] = a.q + (task.prompt * a.Hq + head) * a.D;
+    dq[m] = a.dq + (row * a.Hq + head) * a.D;
+    dk[m] = a.dk + (row * a.Hkv + task.head) * a.D;
+    dv[m] = a.dv + (row * a.Hkv + task.head) * a.D;
+    out[m] = a.dout + (row * a.Hq + head) * a.D;
     dp[m] = mine.ds.data() + m * n;
   }
-  // The next rows lie a row's length away, out of the hardware prefetcher's sight.
-  for (int m = kRows; m < 2 * kRows && first + m < task.last * G; ++m) {
-    const std::int64_t row = (first + m) / G, g = (first + m) % G;
-    for (std::int64_t i = 0; i < a.D; i += 16) {
-      __builtin_prefetch(a.dq + (row * a.Hq + task.head * G + g) * a.D + i);
-      __builtin_prefetch(a.dk + (row * a.Hkv + task.head) * a.D + i);
-      __builtin_prefetch(a.dv + (row * a.Hkv + task.head) * a.D + i);
-      __builtin_prefetch(a.dout + (row * a.Hq + task.head * G + g) * a.D + i, 1);
-    }
-  }
-  product(rows, dq, shared.keys.data(), a.D, n, mine.ds.data());
+  prefetch_rows(a, task, first + kRows);
+  product(dq, shared.keys.data(), a.D, n, mine.ds.data());
   for (int m = 0; m < rows; ++m) {
-    const std::int64_t row = (first + m) / G, g = (first + m) % G;
-    const float* q = a.q + (task.prompt * a.Hq + task.head * G + g) * a.D;
-    const float* dk = a.dk + (row * a.Hkv + task.head) * a.D;
     float* ds = mine.ds.data() + m * n;
-    ds[self] += a.scale * self_score(q, dq[m], dk, a.D);
-    const float *s = shared.score.data() + g * n, *p = shared.weight.data() + g * n;
+    ds[self] += a.scale * self_score(q[m], dq[m], dk[m], a.D);
+    const float *s = shared.score.data() + group[m] * n, *p = shared.weight.data() + group[m] * n;
     if (a.softcap > 0.0f) {
       cap(a.softcap, s, shared.tokens, ds, mine.capped.data());
       s = mine.capped.data();
@@ -196,14 +237,9 @@ void attention_rows(const AttentionArgs& a, const SharedKeys& shared, const Task
     weight_differences(s, p, n, ds, mine.scratch.data());
     weight_self[m] = p[self] + ds[self];
   }
-  product(rows, dp, shared.values.data(), shared.tokens, shared.width, mine.out.data());
+  product(dp, shared.values.data(), shared.tokens, shared.width, mine.out.data());
   for (int m = 0; m < rows; ++m) {
-    const std::int64_t row = (first + m) / G, g = (first + m) % G;
-    const float* __restrict dv = a.dv + (row * a.Hkv + task.head) * a.D;
-    const float* __restrict sum = mine.out.data() + m * shared.width;
-    float* __restrict out = a.dout + (row * a.Hq + task.head * G + g) * a.D;
-#pragma omp simd
-    for (std::int64_t i = 0; i < a.D; ++i) out[i] = sum[i] + weight_self[m] * dv[i];
+    add_self(mine.out.data() + m * shared.width, weight_self[m], dv[m], a.D, out[m]);
   }
 }
 
@@ -222,8 +258,7 @@ void attention(const AttentionArgs& a) {
       shared.prepare(a, task);
       mine.reserve(shared);
       for (std::int64_t m = task.first * G; m < task.last * G; m += kRows) {
-        const std::int64_t left = task.last * G - m;
-        attention_rows(a, shared, task, m, static_cast<int>(left < kRows ? left : kRows), mine);
+        attention_rows(a, shared, task, m, mine);
       }
     }
   }
