@@ -9,6 +9,7 @@ from torch import Tensor
 
 from negkernel.families.activations import activate
 from negkernel.families.parts import Decoder, Precision
+from negkernel.groups import groups
 from negkernel.methods import Part, Work
 from negkernel.path import path_gradients, scales_at_once
 from negkernel.propagate import propagate
@@ -113,15 +114,12 @@ class Delta:
     def groups(self, tokens: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
         """Split prompts into runs whose traces fit in half of the memory budget."""
         per_prompt, per_token = self._trace_bytes()
-        first, used = 0, 0
-        for p, prompt in enumerate(tokens):
-            # A shared prefix is counted for each prompt: an upper bound.
-            need = per_prompt + per_token * len(prompt)
-            if p > first and used + need > self.memory_budget // 2:
-                yield first, p
-                first, used = p, 0
-            used += need
-        yield first, len(tokens)
+        return groups(
+            map(len, tokens),
+            per_prompt=per_prompt,
+            per_token=per_token,
+            budget=self.memory_budget // 2,
+        )
 
     def batch_rows(self, longest: int) -> int:
         """Rows of a batch that fit in half of the memory budget."""

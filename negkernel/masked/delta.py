@@ -10,6 +10,7 @@ from torch import Tensor
 
 from negkernel.families.activations import activate
 from negkernel.families.parts import Precision
+from negkernel.groups import groups
 from negkernel.masked import backward
 from negkernel.masked.parts import Encoder
 from negkernel.masked.propagate import propagate
@@ -137,15 +138,13 @@ class MaskedDelta:
         hidden, inner = layer.mlp.down.shape
         inner *= 1 if layer.mlp.gate is None else 2
         vocabulary = self.encoder.head.decoder.shape[0]
-        per_token = self.encoder.n_layers * (5 * hidden + inner) * self.precision.state.itemsize
-        first, used = 0, 0
-        for p, prompt in enumerate(tokens):
-            need = per_token * len(prompt) + 3 * vocabulary * self.precision.state.itemsize
-            if p > first and used + need > self.memory_budget // 2:
-                yield first, p
-                first, used = p, 0
-            used += need
-        yield first, len(tokens)
+        size = self.precision.state.itemsize
+        return groups(
+            map(len, tokens),
+            per_prompt=3 * vocabulary * size,
+            per_token=self.encoder.n_layers * (5 * hidden + inner) * size,
+            budget=self.memory_budget // 2,
+        )
 
     def _batches(self, rows: Rows, length: int) -> Iterator[Tensor]:
         """Split rows into batches of one entry layer each, sorted by prompt."""
