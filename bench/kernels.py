@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from bench.ceilings import Ceilings, ceilings
 from bench.contest import agree
 from bench.op_calls import BASE, BERT_BASE, LLAMA_2_7B, LLAMA_3_1_8B, SMALL, Call, Widths, calls
+from bench.opponents.cross_entropy import cross_entropies
 from bench.registry import Settings
 from bench.report import Record, Value
 from negkernel import ops
@@ -30,6 +33,8 @@ GOALS[("logprob", GEMM)] = 1 / 1.08
 def run(settings: Settings) -> list[Record]:
     """Time every op at one model's shapes on the CPU, at three models' on a GPU."""
     on_gpu = torch.device(settings.device).type == "cuda"
+    if not on_gpu:
+        keep_freed_memory()
     if settings.quick:
         shapes, rows = [SMALL], 24
     elif on_gpu:
@@ -40,6 +45,22 @@ def run(settings: Settings) -> list[Record]:
     for widths in shapes:
         records += kernels(widths, rows=rows, settings=settings)
     return records
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to hand no memory back, so that every result is written to pages that exist.
+
+    A result of 4,096 rows is large enough to come from the system each time, at a page fault for
+    every 4 KiB, which would be two thirds of what is measured. The engine's batches are smaller
+    than that (`negkernel.delta.MAX_ROWS`). Contestants all write to the same memory; with another
+    C library they all pay the faults.
+    """
+    if sys.platform == "linux":
+        TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of malloc.h
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(TRIM_THRESHOLD, 2**31 - 1)
+            mallopt(MMAP_MAX, 0)
 
 
 def kernels(widths: Widths, *, rows: int, settings: Settings) -> list[Record]:
@@ -76,7 +97,13 @@ def _contest(
         dn, weight = call.arguments[0].to(dtype), call.arguments[1]
         product = torch.empty(len(dn), len(weight), dtype=dtype, device=dn.device)
         contestants[GEMM] = lambda _: torch.mm(dn, weight.T, out=product)
+    note = f"ceilings: copy {best.copy / 1e9:.1f} GB/s, GEMM {best.gemm / 1e12:.3g} TFLOP/s"
     errors = _agreement(call, contestants)
+    if call.op == "logprob":
+        libraries, missing = cross_entropies(call)
+        errors |= {one.name: one.error() for one in libraries}
+        contestants |= {one.name: one.run for one in libraries}
+        note += "".join(f"; {name} left out: {why}" for name, why in missing.items())
     times = interleave(contestants, range(settings.repeats), settings.device)
     cpu_goals = GOALS if settings.device == "cpu" else {}
     return [
@@ -85,9 +112,7 @@ def _contest(
             name,
             _measures(time, times[OURS], call, best, cpu_goals.get((call.op, name)))
             | {"error": errors.get(name)},
-            note=f"ceilings: copy {best.copy / 1e9:.1f} GB/s, GEMM {best.gemm / 1e12:.3g} TFLOP/s"
-            if name == OURS
-            else "",
+            note=note if name == OURS else "",
         )
         for name, time in times.items()
     ]

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench import __main__ as command
 from bench import op_calls
 from bench.models import Shape
+from bench.opponents import cross_entropy
 from bench.roofline import products_share, sweep_flops
 from negkernel.ops.norm import reference
 
@@ -58,6 +59,42 @@ def test_a_wrong_kernel_is_never_timed(tmp_path, monkeypatch):
     assert result.exit_code == 1
     assert "eager PyTorch vs float64" in result.output
     assert not path.exists()
+
+
+def test_cross_entropies_run_where_they_are_installed(tmp_path, monkeypatch):
+    """Plain torch in the place of the libraries, which need a GPU."""
+
+    def plain(rows, weight, targets):
+        return torch.nn.functional.cross_entropy(rows @ weight.T, targets, reduction="none")
+
+    monkeypatch.setitem(cross_entropy.MINUS_LOGPROB, "Liger-Kernel", plain)
+    reasons = {"Liger-Kernel": None, "cut-cross-entropy": "nobody needs it"}
+    monkeypatch.setattr(cross_entropy, "why_not", lambda name, _: reasons[name])
+    path = tmp_path / "results.csv"
+    assert run("kernels", path).exit_code == 0
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["case"].startswith("logprob")]
+    liger = next(row for row in rows if row["contestant"] == "Liger-Kernel")
+    assert float(liger["p50_us"]) > 0
+    assert float(liger["error"]) < 1e-5
+    assert "cut-cross-entropy left out: nobody needs it" in rows[0]["note"]
+
+    monkeypatch.setitem(
+        cross_entropy.MINUS_LOGPROB, "Liger-Kernel", lambda *call: 1.1 * plain(*call)
+    )
+    result = run("kernels", path)
+    assert result.exit_code == 1
+    assert "Liger-Kernel vs float64" in result.output
+
+
+@pytest.mark.parametrize("name", cross_entropy.MINUS_LOGPROB)
+def test_a_library_that_cannot_run_here_says_why(name, monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(cross_entropy, "find_spec", lambda _: None)
+    assert "not installed" in cross_entropy.why_not(name, cpu)
+    monkeypatch.setattr(cross_entropy, "find_spec", lambda _: object())
+    assert "need a GPU" in cross_entropy.why_not(name, cpu)
+    assert cross_entropy.why_not(name, torch.device("cuda")) is None
 
 
 def test_work_is_counted_as_by_hand():
