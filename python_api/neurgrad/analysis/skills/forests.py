@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from neurgrad.analysis.figures import axes
@@ -92,7 +93,7 @@ def draw_tree(frame: pd.DataFrame) -> Figure:
     """Draw the frame of :func:`by_node`, a tree a panel; labels are their indices."""
     schemes = list(frame["splits"].unique())
     deepest = int(frame["node"].max()).bit_length()
-    figure = Figure(figsize=(1.1 * 2**deepest, 1.3 * deepest * len(schemes)), layout="constrained")
+    figure = Figure(figsize=(0.6 * 2**deepest, 1.2 * deepest * len(schemes)), layout="constrained")
     for ax, scheme in zip(
         figure.subplots(len(schemes), 1, squeeze=False)[:, 0], schemes, strict=True
     ):
@@ -104,7 +105,9 @@ def draw_tree(frame: pd.DataFrame) -> Figure:
             place[row.node] = x, y = (row.node - 2**level + 0.5) / 2**level, -level
             if row.node > 1:
                 ax.plot(*zip(place[row.node // 2], (x, y), strict=True), c="0.6", lw=0.8, zorder=1)
-            box = {"boxstyle": "round", "fc": f"C{row.label}", "alpha": 0.15 + 0.6 * row.share}
+            paleness = 1 - 0.6 * row.share
+            fill = [c + (1 - c) * paleness for c in to_rgb(f"C{row.label}")]
+            box = {"boxstyle": "round", "fc": fill, "lw": 0.5}
             said = f"{row.asks or f'label {row.label}'}\n{row.share:.0%} of {row.prompts}"
             ax.text(x, y, said, ha="center", va="center", fontsize=7, bbox=box)
     return figure

@@ -73,24 +73,27 @@ def few_against_zero(engine: Engine, few: Sequence[Prompt], zero: Sequence[Promp
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Draw the share of opposite signs and the correlation, bars of both schemes together."""
-    return _bars(frame, "shots", ("opposite", "correlation"))
+    asked = frame["task"] + ", " + frame["shots"].astype(str) + "-shot"
+    return _bars(frame.assign(asked=asked), ("opposite", "correlation"))
 
 
 def draw_sizes(frame: pd.DataFrame) -> Figure:
     """Draw the size of the gradients, bars of both schemes together."""
-    figure = _bars(frame, "prompts", ("magnitude", "ratio"))
+    asked = frame["task"] + ", " + frame["prompts"]
+    figure = _bars(frame.assign(asked=asked), ("magnitude", "ratio"))
     figure.axes[0].set_yscale("log")
     return figure
 
 
-def _bars(frame: pd.DataFrame, prompts: str, values: Sequence[str]) -> Figure:
-    """Draw a panel a value, a group of bars a task and kind of prompts (a column's name)."""
+def _bars(frame: pd.DataFrame, values: Sequence[str]) -> Figure:
+    """Draw a panel a value, a group of bars for each of the column ``asked``."""
     figure, panels = axes("", "", panels=len(values))
-    named = frame.assign(asked=frame["task"] + ", " + frame[prompts].astype(str))
     for ax, value in zip(panels, values, strict=True):
-        named.pivot(index="asked", columns="splits", values=value).plot.bar(
-            ax=ax, rot=20, width=0.7
+        frame.pivot(index="asked", columns="splits", values=value).plot.bar(
+            ax=ax, rot=20, width=0.7, legend=False
         )
         ax.set(ylabel=value, xlabel="")
         ax.axhline(0, color="0.5", lw=0.8)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     return figure
