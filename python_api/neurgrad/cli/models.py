@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,20 +70,6 @@ def apply_chat(engine: Engine, prompts: list[str]) -> list[str]:
         )
         for prompt in prompts
     ]
-
-
-def fingerprint(model: Any) -> str:
-    """Return a digest of a model's shape and of the ends of each of its weights."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, weight in model.named_parameters():
-        flat = weight.detach().reshape(-1)
-        ends = torch.cat([flat[:32], flat[-32:]]).cpu()
-        # bfloat16 has no numpy type, its bytes do.
-        digest.update(f"{name} {list(weight.shape)} {weight.dtype}".encode())
-        digest.update(ends.contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def environment(engine: Engine) -> dict[str, Any]:

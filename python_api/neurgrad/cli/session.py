@@ -15,7 +15,8 @@ from negkernel.plan import Plan
 from negkernel.sites import resolve_site
 from neurgrad.cli.errors import blame, refuse
 from neurgrad.cli.job import Job
-from neurgrad.cli.models import apply_chat, fingerprint, load_engine
+from neurgrad.cli.models import apply_chat, load_engine
+from neurgrad.features.identity import model_digest
 from neurgrad.runs import Shard, rows_per_shard, split
 
 
@@ -82,7 +83,7 @@ class Session:
         return {
             **self.job.settings(),
             "--prompts": hashlib.sha256(asked).hexdigest(),
-            "--model": fingerprint(self.engine.model),
+            "--model": model_digest(self.engine.model),
         }
 
     def plan(self, *, calibrate: bool) -> Plan:
