@@ -132,7 +132,7 @@ def test_a_drawn_tree_is_the_forests(tmp_path):
     layer, index = map(int, root["asks"].split(" ")[0].split(":"))
     assert 50 * layer + index == tree.feature[0]
     # Every answer leads where the tree's own threshold does.
-    left = tree.n_node_samples[tree.children_left[0]]
+    left = tree.weighted_n_node_samples[tree.children_left[0]]
     assert frame.set_index("node")["prompts"][2] == left
     labels = root["asks"].removesuffix("?").split("favours ")[1].split(" or ")
     assert [int(label) for label in labels] == list(range(int(tree.threshold[0]) + 1))

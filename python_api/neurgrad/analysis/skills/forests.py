@@ -65,8 +65,8 @@ def by_node(features: TaskFeatures, n_per_layer: int, *, depth: int = 3) -> pd.D
     -------
     DataFrame
         ``task``, ``splits``, ``shots``, ``node`` (the root is 1, node i has the children 2 i, for
-        yes, and 2 i + 1), ``asks`` (empty at a leaf), ``prompts``, ``label`` (the commonest),
-        ``share`` (of the node's prompts that have it).
+        yes, and 2 i + 1), ``asks`` (empty at a leaf), ``prompts`` (drawn with replacement), ``label``
+        (the commonest), ``share`` (of the prompts that have it).
     """
     train = features.train
     probe = TreeProbe(1, max_depth=depth).fit(tree_features(train.scores), train.gold)
@@ -79,7 +79,7 @@ def by_node(features: TaskFeatures, n_per_layer: int, *, depth: int = 3) -> pd.D
             asks = f"{layer}:{index} favours {1 if two else _up_to(favoured)}?"
             below += [(tree.children_left[at], 2 * node), (tree.children_right[at], 2 * node + 1)]
         share = tree.value[at, 0] / tree.value[at, 0].sum()
-        found = {"node": node, "asks": asks, "prompts": int(tree.n_node_samples[at])}
+        found = {"node": node, "asks": asks, "prompts": int(tree.weighted_n_node_samples[at])}
         label = int(probe.classes_[share.argmax()])
         rows.append(features.key | found | {"label": label, "share": float(share.max())})
     return pd.DataFrame(rows)
