@@ -65,8 +65,8 @@ def by_node(features: TaskFeatures, n_per_layer: int, *, depth: int = 3) -> pd.D
     -------
     DataFrame
         ``task``, ``splits``, ``shots``, ``node`` (the root is 1, node i has the children 2 i, for
-        yes, and 2 i + 1), ``asks`` (empty at a leaf), ``prompts`` (drawn with replacement), ``label``
-        (the commonest), ``share`` (of the prompts that have it).
+        yes, and 2 i + 1), ``asks`` (empty at a leaf), ``prompts`` (drawn with replacement),
+        ``label`` (the commonest), ``share`` (of the prompts that have it).
     """
     train = features.train
     probe = TreeProbe(1, max_depth=depth).fit(tree_features(train.scores), train.gold)
