@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,6 +42,11 @@ def gradients(
     ------
     logprob [K], activation [L, I], gradient [K, L, I]
         For each prompt in turn.
+
+    Raises
+    ------
+    NotImplementedError
+        The model's quantized layers have no backward on this device.
     """
     sites = [one.site(site) for one in feed_forwards]
     with borrowed(model) as rotary:
@@ -49,7 +55,7 @@ def gradients(
             probes: dict[int, Tensor] = {}
             seen: dict[int, Tensor] = {}
             edits = {layer: _probe(layer, position, probes, seen) for layer in range(len(sites))}
-            with torch.enable_grad(), hooks.edited(sites, edits):
+            with torch.enable_grad(), hooks.edited(sites, edits), _quantized_named(model):
                 logprob = probed_logprob(model, torch.tensor([list(ids)]), position)[0]
                 chosen = logprob[target.to(logprob.device)]
                 wanted = [probes[layer] for layer in range(len(sites))]
@@ -61,6 +67,22 @@ def gradients(
                 torch.stack([seen[layer].to(state).cpu() for layer in range(len(sites))]),
                 torch.stack([torch.stack([g.to(state).cpu() for g in row]) for row in rows]),
             )
+
+
+@contextmanager
+def _quantized_named(model: Any) -> Iterator[None]:
+    """Say what is wrong where a quantized layer has no backward, which torch only hints at."""
+    try:
+        yield
+    except RuntimeError as error:
+        quantized = any(not weight.is_floating_point() for weight in model.parameters())
+        if not quantized or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise NotImplementedError(
+            f"the quantized layers of this {type(model).__name__} cannot be differentiated here "
+            f"({error}); use method='delta' where it serves the model, or weights as they were "
+            "before quantization"
+        ) from error
 
 
 def _probe(

@@ -93,3 +93,12 @@ def test_delta_is_the_sweep_of_the_dequantized_model(engine, plain):
         budget=FLOAT32,
         relative_to=np.abs(truth.logprob_shift).max(),
     )
+
+
+@pytest.mark.filterwarnings("ignore:bitsandbytes..gemv_4bit")
+def test_layers_that_a_forward_has_repacked_have_no_backward(engine):
+    with torch.no_grad():
+        engine.model(torch.tensor([[1, 2, 3]]))
+    assert np.isfinite(engine.gradients(PROMPTS, TARGETS, method="delta").cg).all()
+    with pytest.raises(NotImplementedError, match=r"quantized layers .*use method='delta'"):
+        engine.gradients(PROMPTS, TARGETS, method="full")
