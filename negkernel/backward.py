@@ -8,17 +8,20 @@ batch from the LM head down, reading what they need from the :class:`~negkernel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from negkernel.families.activations import activate, activate_slope
-from negkernel.families.parts import Block, Decoder, Norm, Precision
+from negkernel.families.parts import Attention, Block, Decoder, Norm, Precision
 from negkernel.families.rotary import rotate, rotate_back
 from negkernel.packing import gather, pad_paths
 from negkernel.trace import LayerTrace, Trace
 from negkernel.vjp import attention_vjp, norm_vjp
+
+# Gradients in the heads' outputs -> in queries, keys and values; takes the rotated queries too.
+HeadsVJP = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @torch.no_grad()
@@ -118,8 +121,12 @@ def through_attention(
     g_mlp_in: Tensor,
     prompt: Tensor,
     precision: Precision,
+    heads_vjp: HeadsVJP | None = None,
 ) -> Tensor:
-    """Gradient in the layer's input, given those in its output and in the MLP's input."""
+    """Gradient in the layer's input, given those in its output and in the MLP's input.
+
+    ``heads_vjp`` stands in for :func:`_heads_vjp` where rows see each their own.
+    """
     spec = block.attention
     g_mid = g if block.parallel else g + g_mlp_in
     g_mid = through_norm(block.attention_sum, base.attention_sum, g_mid, prompt, precision)
@@ -130,16 +137,11 @@ def through_attention(
     query = base.query
     if base.cos is not None and base.sin is not None:
         query = rotate(query, base.cos, base.sin)
-    seen, length = pad_paths(trace.seen(spec.window))
-    g_query, g_key, g_value = attention_vjp(
-        query,
-        gather(base.keys, seen),
-        gather(base.values, seen),
-        length.to(g.device),
-        g_heads.view(trace.n_prompts, -1, *g_heads.shape[1:]),
-        scale=spec.scale,
-        softcap=spec.softcap,
-    )
+    g_heads = g_heads.view(trace.n_prompts, -1, *g_heads.shape[1:])
+    if heads_vjp is None:
+        g_query, g_key, g_value = _heads_vjp(spec, base, trace, query, g_heads)
+    else:
+        g_query, g_key, g_value = heads_vjp(query, g_heads)
     if base.cos is not None and base.sin is not None:
         cos, sin = base.cos[prompt], base.sin[prompt]
         g_query, g_key = rotate_back(g_query, cos, sin), rotate_back(g_key, cos, sin)
@@ -150,6 +152,16 @@ def through_attention(
     g_in += spec.value.transpose(g_value.flatten(1), precision)
     g_in = through_norm(block.attention_in, base.x_in, g_in, prompt, precision)
     return g_mid + g_in + g_mlp_in if block.parallel else g_mid + g_in
+
+
+def _heads_vjp(
+    spec: Attention, base: LayerTrace, trace: Trace, query: Tensor, g: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients in each prompt's own query, key and value: see :func:`attention_vjp`."""
+    seen, length = pad_paths(trace.seen(spec.window))
+    keys, values = gather(base.keys, seen), gather(base.values, seen)
+    length = length.to(g.device)
+    return attention_vjp(query, keys, values, length, g, scale=spec.scale, softcap=spec.softcap)
 
 
 def through_norm(

@@ -17,8 +17,9 @@ from torch import Tensor
 from negkernel.backward import from_logits, through_attention, through_mlp, through_norm
 from negkernel.families.activations import activate
 from negkernel.families.parts import Block, Decoder, Precision
-from negkernel.packing import Packing
+from negkernel.packing import Packing, gather
 from negkernel.trace import LayerTrace, Trace, Visit, read_out, run_layer
+from negkernel.vjp import shared_attention_vjp
 
 
 def scales_at_once(decoder: Decoder, length: int, memory: int, precision: Precision) -> int:
@@ -37,6 +38,7 @@ class _Alive:
     """Rows that have entered below a layer: which they are, what they see, what they computed."""
 
     row: Tensor
+    prompt: Tensor
     packing: Packing
     layer: LayerTrace
 
@@ -165,7 +167,7 @@ def _run(
         precision,
         past=(layer.keys, layer.values),
     )
-    return _Alive(row, replace(base.packing, paths=paths), found)
+    return _Alive(row, prompt, replace(base.packing, paths=paths), found)
 
 
 def _visits(packing: Packing, prompt: Tensor, n_nodes: int, window: int | None) -> list[Visit]:
@@ -173,13 +175,17 @@ def _visits(packing: Packing, prompt: Tensor, n_nodes: int, window: int | None) 
     visits = []
     for p in torch.unique(prompt).tolist():
         rows = torch.nonzero(prompt == p)[:, 0]
-        prefix = packing.paths[p][:-1]
-        if window is not None:
-            prefix = prefix[max(0, len(prefix) + 1 - window) :]
+        prefix = _prefix(packing, p, window)
         itself = torch.eye(len(rows), dtype=torch.bool)
         mask = torch.cat([torch.ones(len(rows), len(prefix), dtype=torch.bool), itself], dim=1)
         visits.append(Visit(rows[None], torch.cat([prefix, n_nodes + rows])[None], mask))
     return visits
+
+
+def _prefix(packing: Packing, prompt: int, window: int | None) -> Tensor:
+    """Nodes that the last token of a prompt sees beside itself."""
+    prefix = packing.paths[prompt][:-1]
+    return prefix if window is None else prefix[max(0, len(prefix) + 1 - window) :]
 
 
 def _down(
@@ -204,6 +210,27 @@ def _below(
 ) -> Tensor:
     """Gradient [r, K, H] in a layer's input from that in its output."""
     _, (g_out, g_mlp_in, own) = _down(block, rows.layer, g, site, precision)
+    spec, layer = block.attention, rows.layer
+    first = len(layer.keys) - len(rows.row)  # of the rows' own nodes
+
+    def heads_vjp(query: Tensor, g_heads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        parts = []
+        for p in torch.unique(rows.prompt).tolist():
+            own = torch.nonzero(rows.prompt == p)[:, 0]
+            here, seen = own.to(g_heads.device), _prefix(base.packing, p, spec.window)
+            parts.append(
+                shared_attention_vjp(
+                    query[here],
+                    (gather(layer.keys, first + own), gather(layer.values, first + own)),
+                    (gather(layer.keys, seen), gather(layer.values, seen)),
+                    g_heads[here],
+                    scale=spec.scale,
+                    softcap=spec.softcap,
+                )
+            )
+        g_query, g_key, g_value = (torch.cat(part) for part in zip(*parts, strict=True))
+        return g_query, g_key, g_value
+
     seen = replace(base, packing=rows.packing)
-    g_in = through_attention(block, rows.layer, seen, index, g_out, g_mlp_in, own, precision)
+    g_in = through_attention(block, layer, seen, index, g_out, g_mlp_in, own, precision, heads_vjp)
     return g_in.view(g.shape)

@@ -94,3 +94,62 @@ def attention_vjp(
         g_key.reshape(P * K, Hkv, D),
         g_value.reshape(P * K, Hkv, D),
     )
+
+
+def shared_attention_vjp(
+    query: Tensor,
+    own: tuple[Tensor, Tensor],
+    prefix: tuple[Tensor, Tensor],
+    g: Tensor,
+    *,
+    scale: float,
+    softcap: float | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`attention_vjp` of rows that share a prefix, which is read once and never copied.
+
+    Parameters
+    ----------
+    query : Tensor [R, Hq, D]
+        Rotated to its position.
+    own : Tensor [R, Hkv, D], Tensor [R, Hkv, D]
+        Each row's key and value.
+    prefix : Tensor [S, Hkv, D], Tensor [S, Hkv, D]
+        Keys and values that all rows see beside their own.
+    g : Tensor [R, K, Hq, D]
+        Gradient in the heads' outputs.
+
+    Returns
+    -------
+    g_query [R * K, Hq, D], g_key [R * K, Hkv, D], g_value [R * K, Hkv, D]
+        In the frame of ``query`` and the keys.
+    """
+    R, K, Hq, D = g.shape
+    S, Hkv, _ = prefix[0].shape
+    G = Hq // Hkv
+    keys, values = (x.transpose(0, 1) for x in prefix)  # [Hkv, S, D]
+    key, value = (x.transpose(0, 1) for x in own)  # [Hkv, R, D]
+    q = query.view(R, Hkv, G, D).transpose(0, 1).contiguous()  # [Hkv, R, G, D]
+    seen = (q.view(Hkv, R * G, D) @ keys.transpose(1, 2)).view(Hkv, R, G, S)
+    score = scale * torch.cat([seen, (q * key.unsqueeze(2)).sum(-1, keepdim=True)], -1)
+    slope = score.new_full((), scale)
+    if softcap is not None:
+        score = torch.tanh(score / softcap)
+        slope = (scale * (1 - score.square())).unsqueeze(2)
+        score = softcap * score
+    weight = score.softmax(-1).unsqueeze(2)  # [Hkv, R, 1, G, S + 1]
+
+    rows = g.view(R, K, Hkv, G, D).permute(2, 0, 1, 3, 4).contiguous()  # [Hkv, R, K, G, D]
+    seen = (rows.view(Hkv, R * K * G, D) @ values.transpose(1, 2)).view(Hkv, R, K, G, S)
+    itself = (rows * value[:, :, None, None]).sum(-1, keepdim=True)
+    g_weight = torch.cat([seen, itself], -1)
+    g_score = weight * (g_weight - (weight * g_weight).sum(-1, keepdim=True)) * slope
+    g_seen, g_itself = g_score[..., :S], g_score[..., S:]
+    g_query = (g_seen.reshape(Hkv, R * K * G, S) @ keys).view(rows.shape)
+    g_query += g_itself * key[:, :, None, None]
+    g_key = (g_itself * q.unsqueeze(2)).sum(3)  # [Hkv, R, K, D]
+    g_value = (weight[..., S:] * rows).sum(3)
+    return (
+        g_query.permute(1, 2, 0, 3, 4).reshape(R * K, Hq, D),
+        g_key.permute(1, 2, 0, 3).reshape(R * K, Hkv, D),
+        g_value.permute(1, 2, 0, 3).reshape(R * K, Hkv, D),
+    )
