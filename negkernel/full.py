@@ -67,27 +67,34 @@ class Full:
                     position = torch.arange(len(index)) * len(tokens) + probed
                     with hooks.edited(sites, hooks.shifts(batch, position, work.axis)):
                         logprob = probed_logprob(self.model, ids, probed)
-                    target = work.targets[p].to(base.device)
-                    if work.readings:
-                        changes.append(from_logprobs(logprob, base, target).cpu())
-                    else:
-                        changes.append((logprob[:, target] - base[target]).cpu())
-                yield Part(
-                    first=p,
-                    last=p + 1,
-                    base_logprob=base[work.watched[p].to(base.device)][None].cpu(),
-                    logprob_shift=torch.cat(changes),
-                    activation=read_neurons(seen, work.neurons[p], base)[None],
-                )
+                    changes.append(changes_of(work, p, logprob, base))
+                yield part_of(work, p, base, changes, seen)
 
 
-def read_neurons(seen: dict[int, Tensor], neurons: Tensor, like: Tensor) -> Tensor:
-    """Activations [N] of ``neurons`` [N, 2] from one-token captures ``seen[layer]`` [1, I]."""
-    out = torch.empty(len(neurons), dtype=like.dtype)
+def changes_of(work: Work, p: int, logprob: Tensor, base: Tensor) -> Tensor:
+    """What is read off rows of prompt p, on the CPU, from log-probs [r, V] and the base's [V]."""
+    target = work.targets[p].to(base.device)
+    if work.readings:
+        return from_logprobs(logprob, base, target).cpu()
+    return (logprob[:, target] - base[target]).cpu()
+
+
+def part_of(
+    work: Work, p: int, base: Tensor, changes: Sequence[Tensor], seen: dict[int, Tensor]
+) -> Part:
+    """Results of prompt p, its base activations from captures ``seen[layer]`` [1, I]."""
+    neurons = work.neurons[p]
+    activation = torch.empty(len(neurons), dtype=base.dtype)
     for layer, values in seen.items():
         chosen = neurons[:, 0] == layer
-        out[chosen] = values[0, neurons[chosen, 1].to(values.device)].to(out)
-    return out
+        activation[chosen] = values[0, neurons[chosen, 1].to(values.device)].to(activation)
+    return Part(
+        first=p,
+        last=p + 1,
+        base_logprob=base[work.watched[p].to(base.device)][None].cpu(),
+        logprob_shift=torch.cat(list(changes)),
+        activation=activation[None],
+    )
 
 
 def probed_logprob(model: Any, ids: Tensor, position: int) -> Tensor:

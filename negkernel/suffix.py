@@ -19,9 +19,8 @@ from transformers import DynamicCache
 from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
-from negkernel.full import accepts, last_logprob, read_neurons
+from negkernel.full import accepts, changes_of, last_logprob, part_of
 from negkernel.methods import Part, Work
-from negkernel.readings import from_logprobs
 
 log = logging.getLogger(__name__)
 
@@ -68,18 +67,8 @@ class Suffix:
                     edits = hooks.shifts(batch, torch.arange(len(index)), work.axis)
                     with hooks.edited(sites, edits):
                         logprob = self._last_tokens(tokens, cache, len(index))
-                    target = work.targets[p].to(base.device)
-                    if work.readings:
-                        changes.append(from_logprobs(logprob, base, target).cpu())
-                    else:
-                        changes.append((logprob[:, target] - base[target]).cpu())
-                yield Part(
-                    first=p,
-                    last=p + 1,
-                    base_logprob=base[work.watched[p].to(base.device)][None].cpu(),
-                    logprob_shift=torch.cat(changes),
-                    activation=read_neurons(seen, work.neurons[p], base)[None],
-                )
+                    changes.append(changes_of(work, p, logprob, base))
+                yield part_of(work, p, base, changes, seen)
 
     def _prefill(self, tokens: Sequence[int]) -> tuple[Tensor, Any]:
         """Base log-probs [V] and the cache of all tokens but the last.
