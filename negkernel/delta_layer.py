@@ -83,7 +83,7 @@ def attention_step(
     """
     spec = block.attention
     r = len(stream.row)
-    dn = norm_step(block.attention_in, base.x_in, stream, precision)
+    dn = precision.factor(norm_step(block.attention_in, base.x_in, stream, precision))
     dq = spec.query.linear(dn, precision).view(r, spec.n_heads, -1)
     dk = spec.key.linear(dn, precision).view(r, spec.n_kv_heads, -1)
     dv = spec.value.linear(dn, precision).view(r, spec.n_kv_heads, -1)
@@ -131,6 +131,7 @@ def mlp_step(
         stream.settle()
     else:
         dn = norm_step(block.mlp_in, base.x_mid, stream, precision)
+    dn = precision.factor(dn)
     dup = spec.up.linear(dn, precision)
     dgate = None if spec.gate is None else spec.gate.linear(dn, precision)
     dh = mlp(base.gate, base.up, dgate, dup, stream.prompt, activation=spec.activation)

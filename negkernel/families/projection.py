@@ -35,6 +35,10 @@ class Precision:
         """``x`` as a matrix product would read it, in the state dtype."""
         return x.to(self.operand).to(self.state)
 
+    def factor(self, x: Tensor) -> Tensor:
+        """``x`` for several products: cast once where :meth:`matmul` would cast it for each."""
+        return x.to(self.operand) if x.is_cuda else x
+
     def matmul(self, x: Tensor, weight: Tensor) -> Tensor:
         """``x @ weight.T`` with operands in ``operand`` and the result in ``state``.
 
