@@ -17,9 +17,9 @@ from neurgrad.features import (
     FeatureStore,
     LiveScores,
     PackedScores,
+    askable,
     batches,
     collect_prompts,
-    collection,
     stream,
 )
 from neurgrad.probes import MagnProbe, PolarProbe
@@ -142,9 +142,9 @@ def test_another_models_or_requests_store_is_refused(engine, tmp_path, change, s
 
 
 def test_a_tokenizer_without_letters_is_said_to_be_of_no_use(engine, monkeypatch):
-    monkeypatch.setattr(collection, "LETTERS", ("xyz",))
+    monkeypatch.setattr(askable, "LETTERS", ("xyz",))
     with pytest.raises(ValueError, match=r"'no' .*use another model"):
-        collection.check_labels(engine, asked(2, ("no", "a")))
+        askable.check_labels(engine, asked(2, ("no", "a")))
 
 
 def test_a_prompt_that_is_too_long_is_refused_before_any_work(engine, tmp_path):

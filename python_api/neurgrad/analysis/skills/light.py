@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neurgrad.analysis.skills.accuracy import baselines, table
 from neurgrad.features import stream
-from neurgrad.features.collection import check_labels, check_length
+from neurgrad.features.askable import check_labels, check_length
 from neurgrad.probes import MagnProbe, PolarProbe
 from neurgrad.probes.ranking import PAPER_SIZES, check_sizes
 
