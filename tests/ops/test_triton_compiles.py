@@ -1,6 +1,7 @@
 """The Triton kernels compile for GPUs that need not be here; the interpreter would not notice."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,7 @@ def test_every_kernel_compiles(capability):
     assert done.returncode == 0, done.stdout + done.stderr
     for kernel in ("shift", "norm", "base", "attention", "mlp", "logprob"):
         assert f"sm_{capability} {kernel}_kernel" in done.stdout
+    # A thread that spills more waits for memory in every tile; 480 bytes are the most there are.
+    spilled = [int(n) for n in re.findall(r"(\d+) spilled", done.stdout)]
+    assert len(spilled) >= 14
+    assert max(spilled) <= 1024, done.stdout

@@ -5,7 +5,11 @@ of their configurations; with ``--all`` in front those of many rows and every co
 takes minutes.
 """
 
+import re
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import triton
 from triton.backends.compiler import GPUTarget
@@ -37,9 +41,19 @@ def kernels(rows):
         yield base_kernel, attention | {"BLOCK_S": 32}, {}
         blocks = {"BLOCK_M": block_m(rows, size), "PRECISION": PRECISION}
         yield attention_kernel, attention | blocks, {}
-    for half, kernel in ((True, tuned_for_half), (False, tuned_for_float32)):
+    # Many rows of half precision are what the registers hardly hold.
+    for half, kernel, taken in (
+        (True, tuned_for_half, rows),
+        (True, tuned_for_half, 1 << 20),
+        (False, tuned_for_float32, rows),
+    ):
         operands = {"dn": "*bf16", "weight": "*bf16"} if half else {}
-        constants = {"INTERPRETED": False, "BLOCK_R": block_r(rows, half), "GROUP": 8, "CAPPED": not half}
+        constants = {
+            "INTERPRETED": False,
+            "BLOCK_R": block_r(taken, half),
+            "GROUP": 8,
+            "CAPPED": not half,
+        }
         yield kernel, constants | ({"base_logits": None} if half else {}), operands
 
 
@@ -66,8 +80,20 @@ def compile_for(capability, every):
                 options={"num_warps": config.num_warps, "num_stages": config.num_stages},
             )
             assert compiled.asm["cubin"]
-            shared = compiled.metadata.shared
-            print(f"sm_{capability} {function.__name__} {fixed}: {shared} bytes of shared memory")
+            shared, stack = compiled.metadata.shared, stack_of(compiled.asm["cubin"])
+            print(f"sm_{capability} {function.__name__} {fixed}: {shared} shared, {stack} spilled")
+
+
+def stack_of(cubin):
+    """Return the bytes a thread keeps outside its registers."""
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        done = subprocess.run(
+            [tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
+        )
+    return int(re.search(r"STACK:(\d+)", done.stdout)[1])
 
 
 def type_of(name, types):
