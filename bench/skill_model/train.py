@@ -4,7 +4,7 @@ The embedded models know facts and cannot do these tasks. This one learns them f
 training splits alone: a byte-pair tokenizer and a few layers from scratch, with a loss on the
 answer's token only.
 
-    python -m bench.skill_model.train --out skill-model --tasks lti agnews imdb --steps 900
+    python -m bench.skill_model.train --out skill-model --tasks lti agnews imdb --steps 750
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", nargs="+", default=["lti", "agnews", "imdb"])
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=750)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     train(given.tasks, given.out, steps=given.steps, seed=given.seed)
