@@ -17,7 +17,7 @@ from negkernel.testing.compare import assert_close
 
 HEADS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Rows, outputs and terms of a product: one row, ragged, and then at a real model's sizes.
-PRODUCTS = ((1, 8, 16), (7, 24, 40))
+PRODUCTS = ((1, 8, 16), (3, 5, 8), (7, 24, 40))
 LARGE = ((33, 4096, 1000), (300, 4096, 4096))
 
 
