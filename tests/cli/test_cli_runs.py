@@ -1,5 +1,6 @@
 """Runs end with the same bits however often they are interrupted, and leave nothing behind."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -142,3 +143,28 @@ def test_two_processes_do_not_share_a_run(facts: Path, tmp_path: Path, negkernel
         os.close(lock)
     assert status == 2
     assert "another process" in err
+
+
+def test_a_full_disk_keeps_what_is_finished_and_says_how_to_go_on(
+    facts: Path, tmp_path: Path, negkernel, monkeypatch: pytest.MonkeyPatch
+):
+    output = tmp_path / "facts.safetensors"
+    save, saved = Sweep.save, []
+
+    def full(sweep: Sweep, path: Path) -> None:
+        if len(saved) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved.append(path)
+        save(sweep, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sweep, "save", full)
+        status, _, err = negkernel(*ask(facts, output))
+    assert status == 2
+    assert not output.exists()
+    last = err.splitlines()[-1]
+    for word in ("--output", str(output), "No space left on device", "--resume"):
+        assert word in last
+    status, _, err = negkernel(*ask(facts, output, "--resume"))
+    assert (status, output.exists()) == (0, True)
+    assert "going on after" in err

@@ -100,6 +100,14 @@ def _compute(session: Session, run: Run[Any]) -> bool:
         if session.job.output is not None:
             _say(f"what is finished is kept; to go on:\n  {_resume_command()}")
         return False
+    except OSError as error:
+        if session.job.output is None:
+            raise
+        refuse(
+            "--output",
+            f"{str(session.job.output)!r}: {error.strerror or error}; what is finished is kept in "
+            f"{run.folder}: make room, then add --resume to go on",
+        )
     seconds = time.perf_counter() - start
     _say(f"{total - done:,} {session.unit} in {seconds:.1f} s, {(total - done) / seconds:,.0f}/s")
     return True
