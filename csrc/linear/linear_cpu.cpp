@@ -13,7 +13,7 @@ constexpr std::int64_t kRows = 512;  // rows a pass: kDepth of so many are 1 MB,
 constexpr std::int64_t kGroup = 4;   // tiles of columns that share a panel while it is cached
 constexpr std::align_val_t kLine{64};
 
-// One pass takes some rows and some k; what it packs does not grow with M, N or K.
+// One pass takes some rows and some k.
 struct Pass {
   std::int64_t row, rows, k, depth;
 
@@ -25,6 +25,12 @@ struct Pass {
   }
   Pair* at(Pair* packed, std::int64_t panel) const { return packed + panel * kPanel * pairs(); }
 };
+
+void pack_panel(const LinearArgs& a, const Pass& pass, std::int64_t panel, Pair* packed) {
+  const std::int64_t first = panel * kPanel;
+  pack_rows(a.x + (pass.row + first) * a.x_stride + pass.k, a.x_stride, pass.rows - first,
+            pass.depth, pass.width(panel), pass.at(packed, panel));
+}
 
 // Tiles `first` to `last` of the columns for all rows of a pass.
 template <class Weight, bool transposed>
@@ -68,27 +74,28 @@ void product(const LinearArgs& a) {
   // Passes of equal size, none of them a small rest.
   const std::int64_t row_share = parts(parts(a.M, parts(a.M, kRows)), kPanel) * kPanel;
   const std::int64_t k_share = parts(parts(a.K, parts(a.K, kDepth)), kBlock) * kBlock;
-  const std::int64_t tiles = parts(a.N, kColumns);
+  const auto pass = [&](std::int64_t row, std::int64_t k) {
+    return Pass{row, std::min(row_share, a.M - row), k, std::min(k_share, a.K - k)};
+  };
   // As many groups as give every thread the same number, of kGroup tiles at most.
-  const std::int64_t threads = a.num_threads;
+  const std::int64_t tiles = parts(a.N, kColumns), threads = a.num_threads;
   const std::int64_t groups = std::min(tiles, parts(parts(tiles, kGroup), threads) * threads);
-  Pair* rows = new (kLine) Pair[row_share * k_share / 2];
+  // All k of a pass's rows, so that threads wait for each other but once.
+  Pair* rows = new (kLine) Pair[row_share * parts(a.K, k_share) * k_share / 2];
+  const auto part = [&](std::int64_t k) { return rows + row_share * k / 2; };
 #pragma omp parallel num_threads(a.num_threads)
   {
     alignas(64) Pair weight[kGroup * kTile];
     for (std::int64_t row = 0; row < a.M; row += row_share) {
-      for (std::int64_t k = 0; k < a.K; k += k_share) {
-        const Pass pass{row, std::min(row_share, a.M - row), k, std::min(k_share, a.K - k)};
 #pragma omp for schedule(static)
-        for (std::int64_t panel = 0; panel < pass.panels(); ++panel) {
-          const std::int64_t first = panel * kPanel;
-          pack_rows(a.x + (row + first) * a.x_stride + k, a.x_stride, pass.rows - first, pass.depth,
-                    pass.width(panel), pass.at(rows, panel));
-        }
+      for (std::int64_t panel = 0; panel < pass(row, 0).panels(); ++panel) {
+        for (std::int64_t k = 0; k < a.K; k += k_share) pack_panel(a, pass(row, k), panel, part(k));
+      }
 #pragma omp for schedule(static)
-        for (std::int64_t group = 0; group < groups; ++group) {
-          multiply<Weight, transposed>(a, pass, rows, group * tiles / groups,
-                                       (group + 1) * tiles / groups, weight);
+      for (std::int64_t group = 0; group < groups; ++group) {
+        const std::int64_t first = group * tiles / groups, last = (group + 1) * tiles / groups;
+        for (std::int64_t k = 0; k < a.K; k += k_share) {
+          multiply<Weight, transposed>(a, pass(row, k), part(k), first, last, weight);
         }
       }
     }
