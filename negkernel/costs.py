@@ -7,18 +7,22 @@ from typing import Any
 
 import numpy as np
 
-_BATCH_ROWS = 2048
+from negkernel.delta import MAX_ROWS
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the price depends on: layers, hidden size, vocabulary, neurons, weights of a layer."""
+    """What the price depends on: layers, hidden size, vocabulary, neurons, weights of a layer.
+
+    ``batch`` is the largest number of rows that run at once.
+    """
 
     L: int
     H: int
     V: int
     I: int
     layer_weights: float
+    batch: int
 
     @classmethod
     def of(cls, engine: Any) -> Sizes:
@@ -41,6 +45,7 @@ class Sizes:
             V=config.vocab_size,
             I=engine.n_neurons,
             layer_weights=inner / engine.n_layers,
+            batch=MAX_ROWS.get(engine.model.device.type, MAX_ROWS["cuda"]),
         )
 
     def layers(self, tokens: float, seen: float) -> float:
@@ -73,7 +78,7 @@ class Sizes:
 
 def scratch_bytes(sizes: Sizes, lengths: np.ndarray, rows: int, itemsize: int, budget: int) -> int:
     """Memory of one batch of rows and of the traces of all prompts, at most the budget."""
-    batch = min(rows, _BATCH_ROWS) * (8 * sizes.H + 4 * sizes.I)
+    batch = min(rows, sizes.batch) * (8 * sizes.H + 4 * sizes.I)
     traces = len(lengths) * (sizes.L * (4 * sizes.H + 2 * sizes.I) + 4 * sizes.V)
     kv = int(lengths.sum()) * 2 * sizes.L * sizes.H
     return min(budget, (batch + traces + kv) * itemsize)

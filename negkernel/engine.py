@@ -35,7 +35,8 @@ class Engine:
     task : {"causal", "masked"}, optional
         Taken from the model's architecture by default.
     memory_budget : int, optional
-        Bytes of scratch beside the model. Default 1 GiB, never above half of what is free.
+        Bytes of scratch beside the model. Default 1 GiB on a CPU and 6 on a GPU, never above half
+        of what is free.
     gemm_dtype : torch.dtype, optional
         What matrix products read. Default: the model's dtype on a GPU and for float64; float32 on
         a CPU. Sums and states are float32 (float64 for float64 models). On a CPU
