@@ -19,7 +19,7 @@ METRICS = ("logprob", "logit_diff", "kl", "rank")
 
 
 def check_metrics(metrics: Sequence[str], n_targets: int, resolution: str) -> tuple[str, ...]:
-    """Return ``metrics`` if they can be read.
+    """Return ``metrics`` if they can be read, with "logprob" among them: it is always read.
 
     Raises
     ------
@@ -27,10 +27,9 @@ def check_metrics(metrics: Sequence[str], n_targets: int, resolution: str) -> tu
         Unknown names, a logit difference without two targets, or a resolution that interpolates.
     """
     unknown = [name for name in metrics if name not in METRICS]
-    if isinstance(metrics, str) or unknown or "logprob" not in metrics:
+    if isinstance(metrics, str) or unknown:
         raise ValueError(
-            f"metrics is {metrics!r}; expected 'logprob' and any others of "
-            f"{', '.join(map(repr, METRICS))}, in a list"
+            f"metrics is {metrics!r}; expected any of {', '.join(map(repr, METRICS))}, in a list"
         )
     if "logit_diff" in metrics and n_targets != 2:
         raise ValueError(
@@ -39,7 +38,7 @@ def check_metrics(metrics: Sequence[str], n_targets: int, resolution: str) -> tu
         )
     if resolution != "grid" and {"kl", "rank"} & set(metrics):
         raise ValueError(f"resolution {resolution!r} does not read KL or rank; pass 'grid'")
-    return tuple(metrics)
+    return ("logprob", *(name for name in metrics if name != "logprob"))
 
 
 def from_logprobs(logprob: Tensor, base: Tensor, targets: Tensor) -> Tensor:

@@ -56,6 +56,11 @@ def test_curves_are_the_sweep_and_dashed_lines_have_slope_neg(sweep: Sweep):
     assert "activation units" in ax.get_xlabel()
 
 
+def test_gradients_have_no_curves(gradients: Gradients):
+    with pytest.raises(TypeError, match="expected a Sweep"):
+        sweep_curves(gradients)  # type: ignore[arg-type]
+
+
 def test_curves_of_the_strongest_neurons_come_first(sweep: Sweep):
     ax = sweep_curves(sweep, neurons=1)
     layer, neuron = sweep.neurons[np.abs(sweep.neg()[0]).argmax()]

@@ -176,8 +176,7 @@ def _untraced(
     """Ground for a method that starts from the prompt each time it runs."""
     targets = torch.from_numpy(request.target_ids)
     found = gradients(request)
-    prob = found.prob.reshape(1, -1)
-    watched = np.full((1, 2 * request.K), np.nan, dtype=prob.dtype)
+    watched = np.empty((1, 2 * request.K), dtype=found.cg.dtype)
 
     def shifted(rows: Rows) -> np.ndarray:
         nothing = torch.empty(1, 0, 2, dtype=torch.int64)
@@ -195,16 +194,23 @@ def _untraced(
         watched[:] = part.base_logprob.numpy()
         return part.logprob_shift.numpy()
 
+    shifted(unshifted())  # for the base log-probs: p itself may underflow
     return Ground(
         first=index,
         last=index + 1,
-        base_logprob=np.log(np.maximum(prob, np.finfo(prob.dtype).tiny)),
+        base_logprob=watched[:, : request.K].copy(),
         activation=found.activation,
-        slope=found.cg.reshape(*prob.shape, *found.activation.shape[1:]),
+        slope=found.cg.reshape(1, request.K, *found.activation.shape[1:]),
         shifted=shifted,
         watched=lambda: watched,
         noise=_state_noise(runner),
     )
+
+
+def unshifted() -> Rows:
+    """One row that leaves the first neuron of the first layer as it is."""
+    zero = torch.zeros(1, dtype=torch.int64)
+    return Rows(zero, torch.arange(2), zero, zero, torch.zeros(1, dtype=torch.float64))
 
 
 def _state_noise(runner: Method) -> float:

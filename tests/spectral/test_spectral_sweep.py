@@ -99,6 +99,17 @@ def test_a_masked_model(neurons):
     assert found.rows < 0.3 * grid.rows
 
 
+def test_a_base_log_prob_whose_probability_underflows(facts, neurons):
+    engine = demo.load("causal")
+    engine.model.model.norm.weight.data *= 30
+    unlikely = facts[0][:1], ["Paris"]
+    shifts = np.linspace(-1, 1, 5)
+    found = engine.sweep(*unlikely, neurons[:2], shifts, resolution="spectral", method="suffix")
+    grid = engine.sweep(*unlikely, neurons[:2], shifts, method="suffix")
+    assert grid.base_logprob < np.log(np.finfo(np.float32).tiny)
+    np.testing.assert_array_equal(found.base_logprob, grid.base_logprob)
+
+
 def test_bad_options_are_refused(engine, facts, neurons):
     with pytest.raises(ValueError, match="'grid' or 'spectral'"):
         engine.sweep(*facts, neurons, [1.0], resolution="fine")

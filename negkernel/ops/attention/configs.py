@@ -5,8 +5,8 @@ Triton times them once per head size, group size and row block and keeps the cho
 
 import triton
 
-# Products of float32 in float32. "tf32x3" has them on the tensor cores in three passes; its operands
-# keep 21 bits, and emulated on a CPU it doubles the error of the result, the most that is allowed.
+# Products of float32 in float32. "tf32x3" has them on the tensor cores in three passes; its
+# operands keep 21 bits, and emulated on a CPU it doubles the result's error, the most allowed.
 # `make gpu` times both (bench/ladder).
 PRECISION = "ieee"
 

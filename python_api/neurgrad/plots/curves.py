@@ -38,7 +38,13 @@ def sweep_curves(
     ------
     IndexError
         No such prompt, target or neuron.
+    TypeError
+        Not a sweep: gradients have no curves.
     """
+    if not isinstance(sweep, Sweep):
+        raise TypeError(
+            f"expected a Sweep to draw curves of, got {type(sweep).__name__}; call Engine.sweep"
+        )
     cell = (prompt, target) if sweep.target_ids.ndim == 2 else (prompt,)
     neg, shift = sweep.neg()[cell], sweep.prob_shift()[cell]
     names = np.broadcast_to(sweep.neurons, (*sweep.activation.shape, 2))[prompt]
