@@ -35,6 +35,8 @@ def supports(
         return f"x is on {x.device}, this backend is for the CPU"
     if x.dtype != torch.float32:
         return f"x is {x.dtype}, oneDNN multiplies float32 here"
+    if torch.compiler.is_compiling():
+        return "torch.compile lowers F.linear itself and cannot trace this call"
     if not torch.backends.mkldnn.enabled:
         return "torch.backends.mkldnn is switched off"
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
