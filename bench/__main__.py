@@ -48,14 +48,13 @@ def main(
     )
     try:
         records = registry.load(benchmark)(settings)
+        name = f"{benchmark}-memory" if rows is not None else str(benchmark)
+        origin = report.provenance(device)
+        report.show(f"{name}{' (quick: not a measurement)' if quick else ''}", records, origin)
+        report.append(output or RESULTS / f"{name}.csv", records, origin)
     except AssertionError as disagreement:
         typer.echo(f"no speed to report, the contestants disagree: {disagreement}", err=True)
         raise typer.Exit(1) from disagreement
-    name = f"{benchmark}-memory" if rows is not None else str(benchmark)
-    origin = report.provenance(device)
-    report.show(f"{name}{' (quick: not a measurement)' if quick else ''}", records, origin)
-    try:
-        report.append(output or RESULTS / f"{name}.csv", records, origin)
     except ValueError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
