@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from negkernel.families.activations import activate
 from negkernel.families.parts import Decoder, Precision
 from negkernel.groups import groups
 from negkernel.methods import Part, Work
+from negkernel.neuron_values import at_site, of_neurons
 from negkernel.path import path_gradients, scales_at_once
 from negkernel.propagate import propagate
 from negkernel.rows import Rows
@@ -154,23 +154,12 @@ class Delta:
 
 def read_neurons(decoder: Decoder, base: Trace, neurons: Tensor, site: str) -> Tensor:
     """Base activations [P, N] of ``neurons`` [P, N, 2]."""
-    P, N, _ = neurons.shape
-    out = torch.empty(P, N, dtype=base.logprob.dtype)
-    for layer in torch.unique(neurons[..., 0]).tolist():
-        at = neurons[..., 0] == layer
-        prompt, _ = torch.nonzero(at, as_tuple=True)
-        values = layer_activation(decoder, base, layer, site).cpu()
-        out[at] = values[prompt, neurons[..., 1][at]]
-    return out
+    return of_neurons(
+        lambda layer: layer_activation(decoder, base, layer, site), neurons, base.logprob.dtype
+    )
 
 
 def layer_activation(decoder: Decoder, base: Trace, layer: int, site: str) -> Tensor:
     """Base activations [P, I] of all neurons of a layer."""
-    trace_, spec = base.layers[layer], decoder.blocks[layer].mlp
-    if site == "gate":
-        assert trace_.gate is not None
-        return trace_.gate
-    if site in ("up", "pre"):
-        return trace_.up
-    hidden = activate(trace_.up if trace_.gate is None else trace_.gate, spec.activation)
-    return hidden if trace_.gate is None else hidden * trace_.up
+    of = base.layers[layer]
+    return at_site(of.gate, of.up, decoder.blocks[layer].mlp.activation, site)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from negkernel.families.activations import activate
 from negkernel.families.parts import Precision
 from negkernel.groups import groups
 from negkernel.masked import backward
@@ -16,6 +15,7 @@ from negkernel.masked.parts import Encoder
 from negkernel.masked.propagate import propagate
 from negkernel.masked.trace import Trace, trace
 from negkernel.methods import Part, Work
+from negkernel.neuron_values import at_site, of_neurons
 from negkernel.rows import Rows
 
 # Positions of one batch: enough for large matrix products, few enough that a batch's activations
@@ -176,24 +176,13 @@ def by_length(tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 
 def read_neurons(encoder: Encoder, base: Trace, neurons: Tensor, site: str) -> Tensor:
     """Base activations [P, N] of ``neurons`` [P, N, 2]."""
-    out = torch.empty(neurons.shape[:2], dtype=base.logprob.dtype)
-    for layer in torch.unique(neurons[..., 0]).tolist():
-        at = neurons[..., 0] == layer
-        prompt, _ = torch.nonzero(at, as_tuple=True)
-        values = layer_activation(encoder, base, layer, site).cpu()
-        out[at] = values[prompt, neurons[..., 1][at]]
-    return out
+    return of_neurons(
+        lambda layer: layer_activation(encoder, base, layer, site), neurons, base.logprob.dtype
+    )
 
 
 def layer_activation(encoder: Encoder, base: Trace, layer: int, site: str) -> Tensor:
     """Base activations [P, I] of all neurons of a layer at the probed positions."""
     of = base.layers[layer]
-    up = base.at_probe(of.up)
     gate = None if of.gate is None else base.at_probe(of.gate)
-    if site == "gate":
-        assert gate is not None
-        return gate
-    if site in ("up", "pre"):
-        return up
-    hidden = activate(up if gate is None else gate, encoder.layers[layer].mlp.activation)
-    return hidden if gate is None else hidden * up
+    return at_site(gate, base.at_probe(of.up), encoder.layers[layer].mlp.activation, site)
