@@ -72,11 +72,7 @@ def attention_vjp(
     query = query.view(P, Hkv, G, D)
     keys, values = keys.transpose(1, 2), values.transpose(1, 2)
     score = scale * (query @ keys.transpose(-1, -2))  # [P, Hkv, G, S]
-    slope = score.new_full((), scale)
-    if softcap is not None:
-        score = torch.tanh(score / softcap)
-        slope = (scale * (1 - score.square())).unsqueeze(2)
-        score = softcap * score
+    score, slope = _capped(score, scale, softcap)
     filling = torch.arange(S, device=g.device) >= length[:, None]
     weight = score.masked_fill(filling[:, None, None, :], float("-inf")).softmax(-1)
 
@@ -94,6 +90,17 @@ def attention_vjp(
         g_key.reshape(P * K, Hkv, D),
         g_value.reshape(P * K, Hkv, D),
     )
+
+
+def _capped(score: Tensor, scale: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+    """Scores [a, b, ...] as the softmax reads them, and their slope in the product [a, b, 1, ...].
+
+    ``score`` has been multiplied by ``scale``; without a cap the slope is ``scale`` everywhere.
+    """
+    if softcap is None:
+        return score, score.new_full((), scale)
+    score = torch.tanh(score / softcap)
+    return softcap * score, (scale * (1 - score.square())).unsqueeze(2)
 
 
 def shared_attention_vjp(
@@ -131,11 +138,7 @@ def shared_attention_vjp(
     q = query.view(R, Hkv, G, D).transpose(0, 1).contiguous()  # [Hkv, R, G, D]
     seen = (q.view(Hkv, R * G, D) @ keys.transpose(1, 2)).view(Hkv, R, G, S)
     score = scale * torch.cat([seen, (q * key.unsqueeze(2)).sum(-1, keepdim=True)], -1)
-    slope = score.new_full((), scale)
-    if softcap is not None:
-        score = torch.tanh(score / softcap)
-        slope = (scale * (1 - score.square())).unsqueeze(2)
-        score = softcap * score
+    score, slope = _capped(score, scale, softcap)
     weight = score.softmax(-1).unsqueeze(2)  # [Hkv, R, 1, G, S + 1]
 
     rows = g.view(R, K, Hkv, G, D).permute(2, 0, 1, 3, 4).contiguous()  # [Hkv, R, K, G, D]
