@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -31,24 +32,43 @@ def hooks_rows(
     Tensor [R]
         In nats; float32, or float64 for a float64 model.
     """
-    base = _logprob(model, tokens, target, 1)
+    return hooked_rows(
+        lambda batch: _logprob(model, tokens, target, batch),
+        lambda layer: model.model.layers[layer].mlp.up_proj,
+        -1,
+        neurons,
+        amounts,
+    )
+
+
+def hooked_rows(
+    logprob: Callable[[int], Tensor],
+    module: Callable[[int], nn.Module],
+    position: int,
+    neurons: Tensor,
+    amounts: Tensor,
+) -> Tensor:
+    """Differences [R] of ``logprob(batch)`` [batch] while hooks move neurons at ``position``.
+
+    ``module(layer)`` is whose output holds the layer's neurons.
+    """
+    base = logprob(1)
     shifted = []
     for which, amount in zip(neurons.split(BATCH), amounts.split(BATCH), strict=True):
         with ExitStack() as stack:
             for layer in which[:, 0].unique().tolist():
                 rows = torch.nonzero(which[:, 0] == layer)[:, 0]
-                hook = _shift(rows, which[rows, 1], amount[rows])
-                up = model.model.layers[layer].mlp.up_proj
-                stack.callback(up.register_forward_hook(hook).remove)
-            shifted.append(_logprob(model, tokens, target, len(which)))
+                hook = _shift(rows, position, which[rows, 1], amount[rows])
+                stack.callback(module(layer).register_forward_hook(hook).remove)
+            shifted.append(logprob(len(which)))
     return (torch.cat(shifted) - base).cpu()
 
 
-def _shift(rows: Tensor, neurons: Tensor, amounts: Tensor) -> Any:
-    def hook(module: nn.Module, args: tuple[Any, ...], up: Tensor) -> Tensor:
-        at = (rows.to(up.device), -1, neurons.to(up.device))
-        up[at] += amounts.to(up) * up[at].sign()
-        return up
+def _shift(rows: Tensor, position: int, neurons: Tensor, amounts: Tensor) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...], values: Tensor) -> Tensor:
+        at = (rows.to(values.device), position, neurons.to(values.device))
+        values[at] += amounts.to(values) * values[at].sign()
+        return values
 
     return hook
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench.opponents.hooks import BATCH
+from bench.opponents.hooks import hooked_rows
 
 
 @torch.no_grad()
@@ -31,26 +30,13 @@ def masked_hooks_rows(
     Tensor [R]
         In nats.
     """
-    base = _logprob(model, tokens, position, target, 1)
-    shifted = []
-    for which, amount in zip(neurons.split(BATCH), amounts.split(BATCH), strict=True):
-        with ExitStack() as stack:
-            for layer in which[:, 0].unique().tolist():
-                rows = torch.nonzero(which[:, 0] == layer)[:, 0]
-                hook = _shift(rows, position, which[rows, 1], amount[rows])
-                inner = model.bert.encoder.layer[layer].intermediate
-                stack.callback(inner.register_forward_hook(hook).remove)
-            shifted.append(_logprob(model, tokens, position, target, len(which)))
-    return (torch.cat(shifted) - base).cpu()
-
-
-def _shift(rows: Tensor, position: int, neurons: Tensor, amounts: Tensor) -> Any:
-    def hook(module: nn.Module, args: tuple[Any, ...], inner: Tensor) -> Tensor:
-        at = (rows.to(inner.device), position, neurons.to(inner.device))
-        inner[at] += amounts.to(inner) * inner[at].sign()
-        return inner
-
-    return hook
+    return hooked_rows(
+        lambda batch: _logprob(model, tokens, position, target, batch),
+        lambda layer: model.bert.encoder.layer[layer].intermediate,
+        position,
+        neurons,
+        amounts,
+    )
 
 
 def _logprob(model: Any, tokens: list[int], position: int, target: int, batch: int) -> Tensor:
