@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 
 from negkernel.answers import gradients, intervene, readout, sweep
 from negkernel.answers.gradients import LayerGradients
+from negkernel.encoding import Encoding
 from negkernel.guard import guarded, guarded_steps
 from negkernel.host import METHODS as METHODS
 from negkernel.host import Host
@@ -52,6 +53,12 @@ class Engine:
 
     Notes
     -----
+    Questions share what they take: ``prompts``, ``targets``, ``site`` and ``method`` are described
+    at :meth:`sweep`, the keywords ``**encoding`` at :class:`negkernel.encoding.Encoding`. Each
+    raises ValueError or IndexError for malformed input, TypeError for an unknown keyword, and
+    NotImplementedError where the method asked for cannot serve the model; the message says what
+    was expected. An axis K follows P in every result where K targets a prompt are given.
+
     A model that is changed between calls is seen as it is at each call. Calls from several threads
     wait for each other, and torch's autocast, inference mode and default device are off inside.
     """
@@ -119,9 +126,7 @@ class Engine:
         tol: float = 1e-3,
         metrics: Sequence[str] = ("logprob",),
         method: str = "auto",
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
-        mask_index: int | None = None,
+        **encoding: Unpack[Encoding],
     ) -> Sweep:
         """Shift each neuron by each amount and read the target's log-prob, for every prompt.
 
@@ -131,8 +136,7 @@ class Engine:
             P prompts: text (special tokens are added once) or token ids taken verbatim. The last
             token is probed; in a masked model, the mask token.
         targets : list
-            One per prompt, str or token id; or K per prompt, which adds an axis K after P to
-            every result.
+            One per prompt, str or token id; or K per prompt.
         neurons : int array [N, 2] or [P, N, 2]
             (layer, index), 0-based.
         shifts : float array [J]
@@ -153,23 +157,10 @@ class Engine:
         method : {"auto", "delta", "suffix", "full"}
             "full" runs a whole forward per row, "suffix" last tokens on the prefix KV, "delta"
             the difference form. "auto" takes the best that serves the model and logs which.
-        target_prefix, target_encoding : str
-            How text targets become tokens, see :func:`negkernel.targets.encode_target`.
-        mask_index : int, optional
-            Which mask token a masked model is probed at, from 0, where a prompt has several.
-
-        Returns
-        -------
-        Sweep
-
-        Raises
-        ------
-        ValueError, IndexError
-            Malformed input; the message says what was expected.
-        NotImplementedError
-            ``method="delta"`` on an architecture without a family; the message names "suffix".
+        **encoding
+            How text becomes tokens, see :class:`negkernel.encoding.Encoding`.
         """
-        request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        request = self._host.encode(prompts, targets, **encoding)
         return sweep.sweep(
             self._host,
             request,
@@ -196,16 +187,12 @@ class Engine:
         method: str = "auto",
         folder: str | Path | None = None,
         progress: bool | None = None,
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
-        mask_index: int | None = None,
+        **encoding: Unpack[Encoding],
     ) -> NegMap:
         """NEG and linearity of every neuron, by spectral sweeps, some layers at a time.
 
         Parameters
         ----------
-        prompts, targets, axis, site, method, target_prefix, target_encoding, mask_index
-            As in :meth:`sweep`.
         radius : float
             NEG and Pearson's r are those of 100 even shifts within ``[-radius, radius]``, zero
             excluded: the paper's protocol.
@@ -220,14 +207,14 @@ class Engine:
         Returns
         -------
         NegMap
-            ``neg``, ``pearson``, ``error`` [P, L, I] (an axis K after P for K targets).
+            ``neg``, ``pearson``, ``error`` [P, L, I].
 
         Raises
         ------
         ValueError
-            Malformed input, or ``folder`` belongs to another request.
+            ``folder`` belongs to another request.
         """
-        request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        request = self._host.encode(prompts, targets, **encoding)
         return sweep.neg_map(
             self._host,
             request,
@@ -248,16 +235,12 @@ class Engine:
         interventions: Sequence[Intervention] | Sequence[Sequence[Intervention]],
         *,
         method: str = "auto",
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
-        mask_index: int | None = None,
+        **encoding: Unpack[Encoding],
     ) -> Interventions:
         """Apply interventions that shift several neurons, in one or several layers, at once.
 
         Parameters
         ----------
-        prompts, targets, method, target_prefix, target_encoding, mask_index
-            As in :meth:`sweep`.
         interventions : list of Intervention, or P lists of them
             R interventions for every prompt, or R for each. A shift in a later layer sees the
             activation as the earlier shifts left it.
@@ -265,14 +248,9 @@ class Engine:
         Returns
         -------
         Interventions
-            ``base_logprob`` [P] and ``logprob_shift`` [P, R] (an axis K after P for K targets).
-
-        Raises
-        ------
-        ValueError, IndexError, NotImplementedError
-            As in :meth:`sweep`.
+            ``base_logprob`` [P] and ``logprob_shift`` [P, R].
         """
-        request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        request = self._host.encode(prompts, targets, **encoding)
         return intervene.intervene(self._host, request, interventions, method=method)
 
     @guarded
@@ -284,18 +262,14 @@ class Engine:
         site: str = "paper",
         method: str = "auto",
         log: bool = False,
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
-        mask_index: int | None = None,
+        **encoding: Unpack[Encoding],
     ) -> Gradients:
         """Gradient of each target's probability in every feed-forward neuron.
 
+        Prompts that share a beginning share its computation.
+
         Parameters
         ----------
-        prompts, targets, target_prefix, target_encoding, mask_index
-            As in :meth:`sweep`. Prompts that share a beginning share its computation.
-        site : {"paper", "up", "gate", "post", "pre"}
-            Which tensor the neuron is.
         method : {"auto", "delta", "full"}
             "delta": one prefill without a graph and a single-token VJP per label (over all tokens
             in a masked model, labels together); "full": a graph over the whole prompt and one
@@ -310,13 +284,8 @@ class Engine:
             ``prob`` [P, K], ``cg`` [P, K, L, I] in probability (nats with ``log``) per unit of
             activation, ``activation`` [P, L, I]; without the axis K when one label a prompt is
             given.
-
-        Raises
-        ------
-        ValueError, NotImplementedError
-            As in :meth:`sweep`.
         """
-        request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        request = self._host.encode(prompts, targets, **encoding)
         return gradients.gradients(self._host, request, site=site, method=method, log=log)
 
     def stream_gradients(
@@ -326,18 +295,12 @@ class Engine:
         *,
         site: str = "paper",
         method: str = "auto",
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
-        mask_index: int | None = None,
+        **encoding: Unpack[Encoding],
     ) -> Iterator[LayerGradients]:
         """Gradients as :meth:`gradients` computes them, a layer at a time, left on their device.
 
-        For whoever reduces them at once: nothing of size [P, K, L, I] exists.
-
-        Parameters
-        ----------
-        prompts, targets, site, method, target_prefix, target_encoding, mask_index
-            As in :meth:`gradients`.
+        For whoever reduces them at once: nothing of size [P, K, L, I] exists. Malformed input is
+        refused at the call.
 
         Yields
         ------
@@ -345,13 +308,8 @@ class Engine:
             ``prompts`` (slice), ``layer``, ``prob`` [p, K], ``cg`` [p, K, I] and ``activation``
             [p, I]: tensors, every layer of some prompts, from the last one down where the method
             is "delta", before the next prompts.
-
-        Raises
-        ------
-        ValueError, NotImplementedError
-            As in :meth:`sweep`, at the call.
         """
-        request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        request = self._host.encode(prompts, targets, **encoding)
         steps = gradients.by_layer(self._host, request, site=site, method=method)
         return guarded_steps(self.model, steps)
 
@@ -364,16 +322,12 @@ class Engine:
         *,
         site: str = "paper",
         method: str = "auto",
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
-        mask_index: int | None = None,
+        **encoding: Unpack[Encoding],
     ) -> Gradients:
         """Gradients with a whole layer's neurons scaled, averaged over the scales: see IG.
 
         Parameters
         ----------
-        prompts, targets, site, method, target_prefix, target_encoding, mask_index
-            As in :meth:`gradients`.
         scales : list of float
             Factors. All neurons of one layer at the probed token are scaled at once, layer by
             layer; 1 is the model as it is.
@@ -383,13 +337,8 @@ class Engine:
         Gradients
             ``cg`` is the mean over ``scales`` of dp/da at the scaled layer; ``prob`` and
             ``activation`` are unscaled.
-
-        Raises
-        ------
-        ValueError, NotImplementedError
-            As in :meth:`sweep`.
         """
-        request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        request = self._host.encode(prompts, targets, **encoding)
         return gradients.path_gradients(self._host, request, scales, site=site, method=method)
 
     @guarded
@@ -399,8 +348,7 @@ class Engine:
         targets: Targets,
         *,
         norm: str = "frozen",
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
+        **encoding: Unpack[Encoding],
     ) -> np.ndarray:
         """What every neuron's own output adds to log p(target) where it enters the stream.
 
@@ -408,46 +356,26 @@ class Engine:
 
         Parameters
         ----------
-        prompts, targets, target_prefix, target_encoding
-            As in :meth:`sweep`.
         norm : {"frozen", "recomputed"}
             Whether the final norm keeps the statistic of the model's own final state.
 
         Returns
         -------
         ndarray [P, L, I]
-            In nats (an axis K after P for K targets).
-
-        Raises
-        ------
-        ValueError, NotImplementedError
-            Malformed input, or a masked model.
+            In nats.
         """
-        request = self._host.encode(prompts, targets, target_prefix, target_encoding)
+        request = self._host.encode(prompts, targets, **encoding)
         return readout.direct_effects(self._host, request, norm=norm)
 
     @guarded
-    def rank(
-        self,
-        prompts: Prompts,
-        targets: Targets,
-        *,
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
-        mask_index: int | None = None,
-    ) -> np.ndarray:
+    def rank(self, prompts: Prompts, targets: Targets, **encoding: Unpack[Encoding]) -> np.ndarray:
         """How many tokens the model finds likelier than each target: 0 is its first choice.
-
-        Parameters
-        ----------
-        prompts, targets, target_prefix, target_encoding, mask_index
-            As in :meth:`sweep`.
 
         Returns
         -------
         ndarray of int64 [P] or [P, K]
         """
-        request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        request = self._host.encode(prompts, targets, **encoding)
         return readout.rank(self._host, request)
 
     @guarded
@@ -462,10 +390,8 @@ class Engine:
         site: str = "paper",
         method: str = "auto",
         resolution: str = "grid",
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
-        mask_index: int | None = None,
         calibrate: bool = True,
+        **encoding: Unpack[Encoding],
     ) -> Plan:
         """Price a sweep without running it, or gradients where no neurons are given.
 
@@ -473,8 +399,6 @@ class Engine:
 
         Parameters
         ----------
-        prompts, targets, neurons, shifts, axis, site, method, target_prefix, target_encoding
-            As in :meth:`sweep`.
         resolution : {"grid", "spectral"}
             As in :meth:`sweep`. The rows of a "spectral" one are those to be expected.
         calibrate : bool
@@ -485,7 +409,7 @@ class Engine:
         Plan
             Rows, FLOPs, bytes and seconds.
         """
-        request = self._host.encode(prompts, targets, target_prefix, target_encoding, mask_index)
+        request = self._host.encode(prompts, targets, **encoding)
         host = self._host
         state = host.precision.state
         if neurons is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 
 from negkernel.delta import Delta
+from negkernel.encoding import Encoding, check_names
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import FeedForward, feed_forwards
 from negkernel.full import Full
@@ -111,25 +112,17 @@ class Host:
             "task": self.task,
         }
 
-    def encode(
-        self,
-        prompts: Prompts,
-        targets: Targets,
-        target_prefix: str = "auto",
-        target_encoding: str = "joint",
-        mask_index: int | None = None,
-    ) -> Request:
+    def encode(self, prompts: Prompts, targets: Targets, **encoding: Unpack[Encoding]) -> Request:
         """Tokenize and check prompts and targets, see :func:`negkernel.prompts.encode_request`."""
+        check_names(encoding)
         return encode_request(
             prompts,
             targets,
             self.tokenizer,
             vocabulary=self.config.vocab_size,
             max_length=prompt_limit(self.config),
-            target_prefix=target_prefix,
-            target_encoding=target_encoding,
-            mask_id=self._mask_id(mask_index),
-            mask_index=mask_index,
+            mask_id=self._mask_id(encoding.get("mask_index")),
+            **encoding,
         )
 
     def _mask_id(self, mask_index: int | None) -> int | None:

@@ -168,6 +168,24 @@ def test_arrays_and_tensors_serve_as_lists(engine):
     np.testing.assert_array_equal(one_each.logprob_shift, expected[:, 0])
 
 
+def test_unknown_keywords_name_those_there_are(engine):
+    one = ([[1, 2]], [3])
+    options = r"the encoding: target_prefix, target_encoding, mask_index"
+    for ask in (
+        lambda **other: engine.sweep(*one, [[0, 1]], [1.0], **other),
+        lambda **other: engine.neg_map(*one, **other),
+        lambda **other: engine.intervene(*one, [ONE], **other),
+        lambda **other: engine.gradients(*one, **other),
+        lambda **other: engine.stream_gradients(*one, **other),
+        lambda **other: engine.path_gradients(*one, [1.0], **other),
+        lambda **other: engine.direct_effects(*one, **other),
+        lambda **other: engine.rank(*one, **other),
+        lambda **other: engine.plan(*one, calibrate=False, **other),
+    ):
+        with pytest.raises(TypeError, match=rf"unknown keyword 'prefix'; expected .*{options}"):
+            ask(prefix="")
+
+
 INTERVENTIONS = {
     "no neurons": (([], []), r"shape \[0\]; expected \[M, 2\]"),
     "a pair, not a list": (([0, 1], [1.0]), r"shape \[2\]; expected \[M, 2\]"),

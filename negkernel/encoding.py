@@ -1,0 +1,41 @@
+"""Name the options by which prompts and targets become tokens, once for every question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypedDict
+
+
+class Encoding(TypedDict, total=False):
+    """How prompts and targets become tokens: keywords of every question of an engine.
+
+    Attributes
+    ----------
+    target_prefix : str
+        What stands between prompt and target. "auto" (default): a space, unless the prompt ends
+        in white space. See :func:`negkernel.targets.encode_target`.
+    target_encoding : {"joint", "alone"}
+        "joint" (default) tokenizes prompt and target together, "alone" the bare target.
+    mask_index : int, optional
+        Which mask token a masked model is probed at, from 0, where a prompt has several.
+    """
+
+    target_prefix: str
+    target_encoding: str
+    mask_index: int | None
+
+
+def check_names(given: Iterable[str]) -> None:
+    """Refuse keywords that are no option of :class:`Encoding`.
+
+    Raises
+    ------
+    TypeError
+        The message names the options that there are.
+    """
+    known = Encoding.__annotations__
+    if unknown := [name for name in given if name not in known]:
+        raise TypeError(
+            f"unknown keyword {unknown[0]!r}; expected one of the method's own, or of the "
+            f"encoding: {', '.join(known)}"
+        )
