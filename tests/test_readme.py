@@ -1,7 +1,7 @@
 """What README.md and docs/ show is what happens: their snippets run, in order, as written.
 
 Every ```python block runs, those of one file in one namespace. A ```sh or ```console block runs
-when its fence says so (```sh runnable); a console block's commands are the lines after "$ ".
+when its fence says so (```sh {.runnable}); a console block's commands are the lines after "$ ".
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def run(document: Path) -> int:
             # Blank lines in front: a traceback then names the document's own lines.
             source = "\n" * (block.line - 1) + block.text
             exec(compile(source, str(document), "exec"), namespace)
-        elif language in ("sh", "console") and "runnable" in block.info[1:]:
+        elif language in ("sh", "console") and "{.runnable}" in block.info[1:]:
             script = block.text
             if language == "console":
                 script = "\n".join(
@@ -101,8 +101,8 @@ BROKEN = {
     "python": "```python\nassert 1 + 1 == 3\n```",
     "later block": "```python\nx = 1\n```\ntext\n```python\nassert x == 2\n```",
     "indented": "- item\n\n  ```python\n  raise AssertionError\n  ```",
-    "sh": "```sh runnable\nfalse\ntrue\n```",
-    "console": "```console runnable\n$ echo hello\nhello\n$ exit 3\n```",
+    "sh": "```sh {.runnable}\nfalse\ntrue\n```",
+    "console": "```console {.runnable}\n$ echo hello\nhello\n$ exit 3\n```",
     "unclosed": "```python\n1 / 1\n",
 }
 
@@ -118,6 +118,6 @@ def test_broken_snippets_are_noticed(text, tmp_path):
 def test_only_marked_commands_run(tmp_path):
     document = tmp_path / "some.md"
     document.write_text(
-        "```sh\nfalse\n```\n```\nfalse\n```\n```console runnable\n$ true\nno\n```\n"
+        "```sh\nfalse\n```\n```\nfalse\n```\n```console {.runnable}\n$ true\nno\n```\n"
     )
     assert run(document) == 1

@@ -1,7 +1,8 @@
 """Fill pages from the CSV files of the benchmarks.
 
-``<!-- tables of bench/results -->`` becomes every file whole; ``<!-- fidelity: a, b -->`` the
-columns a and b of ``fidelity.csv``.
+``<!-- tables of bench/results -->`` becomes a short table of every file: what was measured, on
+what, against which goal. ``<!-- fidelity: a, b -->`` becomes the columns a and b of
+``fidelity.csv``.
 """
 
 from __future__ import annotations
@@ -12,42 +13,72 @@ from pathlib import Path
 from typing import Any
 
 MARK = "<!-- tables of bench/results -->"
-CHOICE = re.compile(r"<!-- (\w+): ([\w, ]+) -->")
+CHOICE = re.compile(r"<!-- ([\w-]+): ([\w, ]+) -->")
 NOTHING = "Not measured yet."
 RESULTS = Path(__file__).parents[2] / "bench" / "results"
+# Read first to last until the table is as wide as a page; the file has the rest.
+WANTED = (
+    "case",
+    "contestant",
+    "p50_s",
+    "p50_us",
+    "seconds",
+    "ratio",
+    "rows_per_s",
+    "peak_gb",
+    "correlation",
+    "rows_a_neuron",
+    "products",
+    "of_ceiling",
+    "goal",
+    "reached",
+    "error",
+)
+WIDEST = 7
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the marks on a page by tables; mkdocs calls this for every page."""
     if MARK in markdown:
-        tables = [_table(path) for path in sorted(RESULTS.glob("*.csv"))]
-        markdown = markdown.replace(MARK, "\n\n".join(tables) or NOTHING)
+        tables = [_summary(path) for path in sorted(RESULTS.glob("*.csv"))]
+        markdown = markdown.replace(MARK, "\n\n".join(filter(None, tables)) or NOTHING)
     return CHOICE.sub(_chosen, markdown)
 
 
-def _table(path: Path) -> str:
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
-    return f"## {path.stem}\n\nFrom `bench/results/{path.name}`.\n\n" + "\n".join(lines)
+def _summary(path: Path) -> str:
+    rows = _read(path)
+    if not rows:
+        return ""
+    filled = [name for name in WANTED if any(row.get(name) for row in rows)]
+    columns = filled[:WIDEST] or list(rows[0])[:WIDEST]
+    return f"## {path.stem}\n\n{_table(path, rows, columns)}"
 
 
 def _chosen(mark: re.Match[str]) -> str:
     path, columns = RESULTS / f"{mark[1]}.csv", mark[2].split(", ")
-    if not path.exists():
-        return NOTHING
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _read(path) if path.exists() else []
     if not rows or not set(columns) <= set(rows[0]):
         return NOTHING
+    return _table(path, rows, columns)
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _table(path: Path, rows: list[dict[str, str]], columns: list[str]) -> str:
     cells = [[_readable(row[column]) for column in columns] for row in rows]
     lines = [_line(columns), _line(["---"] * len(columns)), *map(_line, cells)]
-    origin = f"`bench/results/{path.name}`: {rows[0]['cpu']}, commit {rows[0]['commit']}."
+    where = ", commit ".join(rows[0][name] for name in ("cpu", "commit") if rows[0].get(name))
+    origin = f"`bench/results/{path.name}`" + (f": {where}." if where else ".")
     return "\n".join(lines) + f"\n\n{origin}"
 
 
 def _readable(cell: str) -> str:
     """Shorten a number; correlations near 1 keep the digits in which they differ."""
+    if cell in ("True", "False"):
+        return "yes" if cell == "True" else "no"
     try:
         value = float(cell)
     except ValueError:
