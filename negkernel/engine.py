@@ -352,7 +352,7 @@ class Engine:
     ) -> np.ndarray:
         """What every neuron's own output adds to log p(target) where it enters the stream.
 
-        The log-probability increase of :mod:`negkernel.direct`; no later layer runs.
+        The log-probability increase of :mod:`negkernel.delta.direct_effects`; no later layer runs.
 
         Parameters
         ----------

@@ -8,18 +8,18 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from negkernel.delta import Delta
+from negkernel.delta.method import Delta
 from negkernel.encoding import Encoding, check_names
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import FeedForward, feed_forwards
-from negkernel.full import Full
 from negkernel.loading import default_memory_budget, model_task, prompt_limit
 from negkernel.masked import MaskedDelta
 from negkernel.masked import describe as describe_masked
-from negkernel.methods import Method
+from negkernel.methods.base import Method
+from negkernel.methods.full import Full
+from negkernel.methods.suffix import Suffix
 from negkernel.prompts import Prompts, Request, Targets, encode_request
 from negkernel.sites import resolve_site
-from negkernel.suffix import Suffix
 
 log = logging.getLogger(__name__)
 

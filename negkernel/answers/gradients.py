@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from negkernel import autograd, backward, path_graph
-from negkernel.delta import Delta, layer_activation
+from negkernel.delta import backward
+from negkernel.delta.method import Delta, layer_activation
+from negkernel.delta.trace import trace
 from negkernel.host import Host
 from negkernel.masked import MaskedDelta
-from negkernel.methods import Method
+from negkernel.methods import graph_gradients, graph_path
+from negkernel.methods.base import Method
 from negkernel.neurons import check_shifts
 from negkernel.prompts import Request
 from negkernel.results import Gradients
-from negkernel.trace import trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _layers(
     if isinstance(runner, MaskedDelta):
         results = runner.gradients(request.tokens, request.positions, ids, site=site, log=log)
     else:
-        results = autograd.gradients(
+        results = graph_gradients.gradients(
             host.model,
             host.feed_forwards,
             request.tokens,
@@ -130,7 +131,7 @@ def path_gradients(
         if isinstance(runner, Delta):
             layers = runner.path_gradients(tokens, ids, factors, site)
         else:
-            layers = path_graph.path_gradients(
+            layers = graph_path.path_gradients(
                 host.model,
                 host.feed_forwards,
                 tokens,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from negkernel import direct
 from negkernel.borrow import borrowed
-from negkernel.delta import Delta
-from negkernel.full import probed_logprob
+from negkernel.delta import direct_effects as direct
+from negkernel.delta.method import Delta
+from negkernel.delta.trace import trace
 from negkernel.host import Host
+from negkernel.methods.full import probed_logprob
 from negkernel.prompts import Request
-from negkernel.trace import trace
 
 
 def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from negkernel.host import Host
-from negkernel.methods import Method, Work
+from negkernel.methods.base import Method, Work
 from negkernel.prompts import Request
 from negkernel.rows import Rows
 
@@ -29,7 +29,7 @@ def run(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Base log-probs [P, K], changes [rows, K] and activations [P, N] of all prompts.
 
-    With ``readings`` the changes have the columns of :mod:`negkernel.readings`.
+    With ``readings`` the changes have the columns of :mod:`negkernel.methods.readings`.
     """
     work = Work(
         tokens=request.tokens,

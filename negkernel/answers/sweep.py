@@ -13,10 +13,10 @@ from negkernel import spectral
 from negkernel.answers.gradients import gradients
 from negkernel.answers.run import report_spelling, run
 from negkernel.host import Host
-from negkernel.methods import Method
+from negkernel.methods.base import Method
+from negkernel.methods.readings import check_metrics
 from negkernel.neurons import check_neurons, check_shifts
 from negkernel.prompts import Request
-from negkernel.readings import check_metrics
 from negkernel.results import Gradients, NegMap, Sweep
 from negkernel.rows import Rows, sweep_rows
 from negkernel.sites import check_axis

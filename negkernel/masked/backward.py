@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from negkernel.delta.vjp import norm_vjp
 from negkernel.families.activations import activate, activate_slope
 from negkernel.families.parts import Norm, Precision
 from negkernel.families.rotary import rotate_back
@@ -18,7 +19,6 @@ from negkernel.masked.carried import Carried
 from negkernel.masked.parts import Encoder, EncoderLayer
 from negkernel.masked.trace import LayerTrace, Trace
 from negkernel.masked.vjp import attention_vjp
-from negkernel.vjp import norm_vjp
 
 
 @torch.no_grad()

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from negkernel.delta.budget import groups
 from negkernel.families.parts import Precision
-from negkernel.groups import groups
 from negkernel.masked import backward
 from negkernel.masked.parts import Encoder
 from negkernel.masked.propagate import propagate
 from negkernel.masked.trace import Trace, trace
-from negkernel.methods import Part, Work
+from negkernel.methods.base import Part, Work
 from negkernel.neuron_values import at_site, of_neurons
 from negkernel.rows import Rows
 
@@ -43,7 +43,7 @@ class MaskedDelta:
         self.memory_budget = memory_budget
 
     def run(self, work: Work) -> Iterator[Part]:
-        """See :class:`negkernel.methods.Method`."""
+        """See :class:`negkernel.methods.base.Method`."""
         for first, last in self._groups(work.tokens):
             rows = work.rows(first, last)
             targets, watched = work.targets[first:last], work.watched[first:last]
@@ -85,7 +85,7 @@ class MaskedDelta:
         site: str,
         log: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Gradients of K targets per prompt, as :func:`negkernel.autograd.gradients` yields them.
+        """Gradients of K targets per prompt, as :mod:`.graph_gradients` yields them.
 
         Yields
         ------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from negkernel.delta_layer import Entries, hidden_shift
+from negkernel.delta.layer import Entries, hidden_shift
 from negkernel.families.parts import Norm, Precision
 from negkernel.families.rotary import rotate
 from negkernel.masked.carried import Carried

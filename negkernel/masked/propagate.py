@@ -9,16 +9,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from negkernel.delta_layer import Entries
+from negkernel.delta.layer import Entries
 from negkernel.families.parts import Precision
 from negkernel.masked.carried import Carried
 from negkernel.masked.layer import enter, step
 from negkernel.masked.parts import Encoder
 from negkernel.masked.trace import Trace
+from negkernel.methods.readings import from_differences
 from negkernel.ops.logprob import logprob
 from negkernel.ops.mlp import mlp
 from negkernel.ops.norm import norm
-from negkernel.readings import from_differences
 from negkernel.rows import Rows
 
 
@@ -45,7 +45,7 @@ def propagate(
     site, axis : str
         A resolved site and an axis, see :mod:`negkernel.sites`.
     readings : bool
-        Read off everything that :mod:`negkernel.readings` lists.
+        Read off everything that :mod:`negkernel.methods.readings` lists.
 
     Returns
     -------

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from negkernel import backward
-from negkernel.delta import Delta, layer_activation
-from negkernel.full import Full
-from negkernel.methods import Method, Work
+from negkernel.delta import backward
+from negkernel.delta.method import Delta, layer_activation
+from negkernel.delta.trace import trace
+from negkernel.methods.base import Method, Work
+from negkernel.methods.full import Full
+from negkernel.methods.suffix import Suffix
 from negkernel.prompts import Request
 from negkernel.results import Gradients
 from negkernel.rows import Rows
 from negkernel.spectral.estimate import STATE_ROUNDING
 from negkernel.spectral.refine import Curves, refine
-from negkernel.suffix import Suffix
-from negkernel.trace import trace
 
 # Curves refined together: enough rows to fill a batch at every level, few enough to hold.
 CURVES = 8192

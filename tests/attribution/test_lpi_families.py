@@ -160,9 +160,9 @@ def test_lpi_equals_the_formula_neuron_by_neuron(case, norm):
 @pytest.mark.parametrize("case", ["gemma2, not capped", "olmo2"])
 def test_the_shares_of_a_normed_sum_add_up_to_it(case):
     """Columns passed through the frozen norm, times coefficients, are what the MLP adds."""
-    from negkernel.delta import layer_activation
-    from negkernel.direct import _added
-    from negkernel.trace import trace
+    from negkernel.delta.direct_effects import _added
+    from negkernel.delta.method import layer_activation
+    from negkernel.delta.trace import trace
 
     model = build(CASES[case])
     runner = Engine(model)._host.method("delta")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from negkernel.vjp import attention_vjp, shared_attention_vjp
+from negkernel.delta.vjp import attention_vjp, shared_attention_vjp
 
 
 @pytest.mark.parametrize("softcap", [None, 2.0])

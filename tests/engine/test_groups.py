@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negkernel.groups import groups
+from negkernel.delta.budget import groups
 
 
 @given(

@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 from small_models import build
 
+from negkernel.delta.trace import trace
 from negkernel.families import describe
 from negkernel.families.parts import Precision
-from negkernel.trace import trace
 
 PRECISION = Precision(torch.float32, torch.float32)
 

@@ -33,7 +33,7 @@ class Work:
     site, axis : str
         A resolved site and an axis.
     readings : bool
-        Read off everything that :mod:`negkernel.readings` lists, not log p alone.
+        Read off everything that :mod:`negkernel.methods.readings` lists, not log p alone.
     """
 
     tokens: Sequence[Sequence[int]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from negkernel.delta.trace import LayerTrace
 from negkernel.families.activations import activate
 from negkernel.families.parts import MLP, Block, Norm, Precision
 from negkernel.ops.attention import attention
@@ -14,7 +15,6 @@ from negkernel.ops.mlp import mlp
 from negkernel.ops.norm import norm
 from negkernel.ops.shift import shift
 from negkernel.sites import shift_amount
-from negkernel.trace import LayerTrace
 
 
 @dataclass(frozen=True)

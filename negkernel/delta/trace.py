@@ -1,6 +1,6 @@
 """Prompt -> prefix KV and base trace: everything a shift at the last token leaves unchanged.
 
-One pass over the packed prompts (:mod:`negkernel.packing`) with the residual stream in the state
+One pass over the packed prompts (:mod:`.prefix_tree`) with the residual stream in the state
 dtype. Of each layer it keeps the keys and values of all nodes and, for the last token of each
 prompt, the vectors that the difference form needs beside its differences.
 """
@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from negkernel.delta.prefix_tree import Packing, Segment, gather, pack
 from negkernel.families.activations import activate
 from negkernel.families.parts import Attention, Block, Decoder, Precision
 from negkernel.families.rotary import Angles, rotate, rotate_back
-from negkernel.packing import Packing, Segment, gather, pack
 
 
 @dataclass(frozen=True)

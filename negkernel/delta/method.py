@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from negkernel.delta.budget import groups
+from negkernel.delta.integrated import path_gradients, scales_at_once
+from negkernel.delta.propagate import propagate
+from negkernel.delta.trace import Trace, trace
 from negkernel.families.parts import Decoder, Precision
-from negkernel.groups import groups
-from negkernel.methods import Part, Work
+from negkernel.methods.base import Part, Work
 from negkernel.neuron_values import at_site, of_neurons
-from negkernel.path import path_gradients, scales_at_once
-from negkernel.propagate import propagate
 from negkernel.rows import Rows
-from negkernel.trace import Trace, trace
 
 # Rows of one batch, by kind of device. A processor multiplies 768 rows at its full rate, and their
 # activations stay near its caches and below the sizes that the allocator hands back to the system
@@ -43,7 +43,7 @@ class Delta:
         self.memory_budget = memory_budget
 
     def run(self, work: Work) -> Iterator[Part]:
-        """See :class:`negkernel.methods.Method`."""
+        """See :class:`negkernel.methods.base.Method`."""
         for first, last in self.groups(work.tokens):
             base = trace(self.decoder, work.tokens[first:last], self.precision)
             change = self.changes(
@@ -76,7 +76,7 @@ class Delta:
         """Changes of log p [R, K] of any number of rows on traced prompts, on the CPU.
 
         ``rows.prompt`` and ``targets`` [P, K] count the prompts of ``base``; with ``readings``
-        there are more columns, see :mod:`negkernel.readings`.
+        there are more columns, see :mod:`negkernel.methods.readings`.
         """
         K = targets.shape[1]
         width = 2 * K + 2 if readings else K

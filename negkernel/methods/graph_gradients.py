@@ -12,7 +12,7 @@ from torch import Tensor
 from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
-from negkernel.full import probed_logprob
+from negkernel.methods.full import probed_logprob
 
 
 def gradients(

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from negkernel.backward import from_logits, through_attention, through_mlp, through_norm
+from negkernel.delta.backward import from_logits, through_attention, through_mlp, through_norm
+from negkernel.delta.prefix_tree import Packing, gather
+from negkernel.delta.trace import LayerTrace, Trace, Visit, read_out, run_layer
+from negkernel.delta.vjp import shared_attention_vjp
 from negkernel.families.activations import activate
 from negkernel.families.parts import Block, Decoder, Precision
-from negkernel.packing import Packing, gather
-from negkernel.trace import LayerTrace, Trace, Visit, read_out, run_layer
-from negkernel.vjp import shared_attention_vjp
 
 
 def scales_at_once(decoder: Decoder, length: int, memory: int, precision: Precision) -> int:

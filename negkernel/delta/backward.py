@@ -3,7 +3,7 @@
 A causal LM's p(target) depends on the probed token's activations only through computations at
 that token; the prefix keys and values are constants. So K labels of P prompts need one prefill
 without a graph and P * K single-token vector-Jacobian products, carried here as the rows of one
-batch from the LM head down, reading what they need from the :class:`~negkernel.trace.Trace`.
+batch from the LM head down, reading what they need from the :class:`~negkernel.delta.trace.Trace`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from negkernel.delta.prefix_tree import gather, pad_paths
+from negkernel.delta.trace import LayerTrace, Trace
+from negkernel.delta.vjp import attention_vjp, norm_vjp
 from negkernel.families.activations import activate, activate_slope
 from negkernel.families.parts import Attention, Block, Decoder, Norm, Precision
 from negkernel.families.rotary import rotate, rotate_back
-from negkernel.packing import gather, pad_paths
-from negkernel.trace import LayerTrace, Trace
-from negkernel.vjp import attention_vjp, norm_vjp
 
 # Gradients in the heads' outputs -> in queries, keys and values; takes the rotated queries too.
 HeadsVJP = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]

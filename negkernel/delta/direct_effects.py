@@ -22,11 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from negkernel.delta import layer_activation
+from negkernel.delta.method import layer_activation
+from negkernel.delta.trace import LayerTrace, Trace, cap
 from negkernel.families.parts import Block, Decoder, Norm, Precision
 from negkernel.ops.logprob import logprob
 from negkernel.ops.norm import norm as delta_norm
-from negkernel.trace import LayerTrace, Trace, cap
 
 NORMS = ("frozen", "recomputed")
 # A tile of the product of columns and vocabulary. Its powers are read again and again: on a CPU

@@ -2,8 +2,8 @@
 
 Every step is an identity on finite differences, not a linearisation, and never subtracts two
 nearly equal numbers (the references in :mod:`negkernel.ops` spell them out). The base vectors
-come from a :class:`~negkernel.trace.Trace`; rows of different prompts, neurons and layers share
-every matrix multiplication.
+come from a :class:`~negkernel.delta.trace.Trace`; rows of different prompts, neurons and layers
+share every matrix multiplication.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel.delta_layer import Entries, Stream, attention_step, enter, mlp_step, norm_step
+from negkernel.delta.layer import Entries, Stream, attention_step, enter, mlp_step, norm_step
+from negkernel.delta.trace import LayerTrace, Trace
 from negkernel.families.parts import Decoder, Precision
+from negkernel.methods.readings import from_differences
 from negkernel.ops.logprob import logprob
-from negkernel.readings import from_differences
 from negkernel.rows import Rows
-from negkernel.trace import LayerTrace, Trace
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def propagate(
     site, axis : str
         A resolved site and an axis, see :mod:`negkernel.sites`.
     readings : bool
-        Read off everything that :mod:`negkernel.readings` lists.
+        Read off everything that :mod:`negkernel.methods.readings` lists.
 
     Returns
     -------

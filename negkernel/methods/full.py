@@ -16,8 +16,8 @@ from torch import Tensor
 from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
-from negkernel.methods import Part, Work
-from negkernel.readings import from_logprobs
+from negkernel.methods.base import Part, Work
+from negkernel.methods.readings import from_logprobs
 
 ROWS = 50  # rows of one forward: enough to fill two cores, small enough for a laptop
 
@@ -49,7 +49,7 @@ class Full:
 
     @torch.no_grad()
     def run(self, work: Work) -> Iterator[Part]:
-        """See :class:`negkernel.methods.Method`."""
+        """See :class:`negkernel.methods.base.Method`."""
         sites = [one.site(work.site) for one in self.feed_forwards]
         with borrowed(self.model) as rotary:
             for p, tokens in enumerate(work.tokens):

@@ -11,7 +11,7 @@ from torch import Tensor
 from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
-from negkernel.full import probed_logprob
+from negkernel.methods.full import probed_logprob
 
 
 def path_gradients(
@@ -37,7 +37,7 @@ def path_gradients(
     Yields
     ------
     layer, gradient [K, I]
-        As :func:`negkernel.path.path_gradients`.
+        As :func:`negkernel.delta.integrated.path_gradients`.
     """
     m, S = len(scales), len(tokens)
     factor = torch.tensor(scales, dtype=torch.float64)[:, None]

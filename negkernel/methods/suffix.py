@@ -19,8 +19,8 @@ from transformers import DynamicCache
 from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
-from negkernel.full import accepts, changes_of, last_logprob, part_of
-from negkernel.methods import Part, Work
+from negkernel.methods.base import Part, Work
+from negkernel.methods.full import accepts, changes_of, last_logprob, part_of
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Suffix:
 
     @torch.no_grad()
     def run(self, work: Work) -> Iterator[Part]:
-        """See :class:`negkernel.methods.Method`."""
+        """See :class:`negkernel.methods.base.Method`."""
         sites = [one.site(work.site) for one in self.feed_forwards]
         with borrowed(self.model) as rotary:
             for p, tokens in enumerate(work.tokens):

@@ -1,0 +1,1 @@
+"""Carry differences instead of states: the method "delta", causal and masked."""
