@@ -154,7 +154,7 @@ class Host:
         if name in ("auto", "delta"):
             precision = self.precision
             try:
-                delta = Delta(describe(self.model, precision), precision, budget)
+                delta = Delta(describe(self.model, precision), budget)
             except NotImplementedError as reason:
                 if name == "delta":
                     raise
@@ -176,7 +176,7 @@ class Host:
         if name in ("auto", "delta"):
             precision = self.precision
             try:
-                delta = MaskedDelta(describe_masked(self.model, precision), precision, budget)
+                delta = MaskedDelta(describe_masked(self.model, precision), budget)
             except NotImplementedError as reason:
                 if name == "delta":
                     raise

@@ -58,7 +58,7 @@ def _layers(
     ids = torch.from_numpy(request.target_ids)
     if isinstance(runner, Delta):
         for first, last in runner.groups(request.tokens):
-            base = trace(runner.decoder, request.tokens[first:last], runner.precision)
+            base = trace(runner.decoder, request.tokens[first:last])
             chosen = ids[first:last].to(base.logprob.device)
             prob = base.logprob.gather(1, chosen).exp()
             for layer, gradient in backward.gradients(
@@ -66,7 +66,6 @@ def _layers(
                 base,
                 ids[first:last],
                 site=site,
-                precision=runner.precision,
                 log=log,
             ):
                 values = layer_activation(runner.decoder, base, layer, site)

@@ -26,9 +26,9 @@ def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:
     increase = np.empty((P, K, L, I), host.result_dtype)
     ids = torch.from_numpy(request.target_ids)
     for first, last in runner.groups(request.tokens):
-        base = trace(runner.decoder, request.tokens[first:last], runner.precision)
+        base = trace(runner.decoder, request.tokens[first:last])
         for layer, values in direct.direct_effects(
-            runner.decoder, base, ids[first:last], norm=norm, precision=runner.precision
+            runner.decoder, base, ids[first:last], norm=norm
         ):
             increase[first:last, :, layer] = values.cpu().numpy()
     return request.squeeze(increase)

@@ -17,7 +17,7 @@ from negkernel.delta.prefix_tree import gather, pad_paths
 from negkernel.delta.trace import LayerTrace, Trace
 from negkernel.delta.vjp import attention_vjp, norm_vjp
 from negkernel.families.activations import activate, activate_slope
-from negkernel.families.parts import Attention, Block, Decoder, Norm, Precision
+from negkernel.families.parts import Attention, Block, Decoder, Norm
 from negkernel.families.rotary import rotate, rotate_back
 
 # Gradients in the heads' outputs -> in queries, keys and values; takes the rotated queries too.
@@ -31,7 +31,6 @@ def gradients(
     targets: Tensor,
     *,
     site: str,
-    precision: Precision,
     log: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Gradients of p(target) with respect to each layer's neurons, from the last layer down.
@@ -51,20 +50,18 @@ def gradients(
     """
     P, K = targets.shape
     prompt = torch.arange(P).repeat_interleave(K)
-    g = from_logits(decoder, trace, targets, precision, log=log)
+    g = from_logits(decoder, trace, targets, log=log)
     for index in reversed(range(decoder.n_layers)):
         block, base = decoder.blocks[index], trace.layers[index]
         g, prompt = g.to(block.device), prompt.to(block.device)
-        g = through_norm(block.mlp_sum, base.mlp_sum, g, prompt, precision)
-        neurons, g_mlp_in = through_mlp(block, base, g, prompt, site, precision)
+        g = through_norm(block.mlp_sum, base.mlp_sum, g, prompt)
+        neurons, g_mlp_in = through_mlp(block, base, g, prompt, site)
         yield index, neurons.view(P, K, -1)
         if index:
-            g = through_attention(block, base, trace, index, g, g_mlp_in, prompt, precision)
+            g = through_attention(block, base, trace, index, g, g_mlp_in, prompt)
 
 
-def from_logits(
-    decoder: Decoder, trace: Trace, targets: Tensor, precision: Precision, *, log: bool = False
-) -> Tensor:
+def from_logits(decoder: Decoder, trace: Trace, targets: Tensor, *, log: bool = False) -> Tensor:
     """Gradient of p(target) in the residual stream before the final norm: [P * K, H].
 
     dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p; without the
@@ -76,40 +73,40 @@ def from_logits(
     head = decoder.head.weight
     prompt = torch.arange(P, device=p.device).repeat_interleave(K)
     if decoder.softcap is None:
-        mean = precision.matmul(p, head.t())
-        picked = head[targets.reshape(-1)].to(precision.state)
+        mean = decoder.precision.matmul(p, head.t())
+        picked = head[targets.reshape(-1)].to(decoder.precision.state)
     else:  # d softcap(z)/dz = 1 - tanh(z / cap)^2
         slope = 1 - torch.tanh(trace.logits * (decoder.logit_scale / decoder.softcap)).square()
-        mean = precision.matmul(p * slope, head.t())
-        picked = head[targets.reshape(-1)].to(precision.state)
+        mean = decoder.precision.matmul(p * slope, head.t())
+        picked = head[targets.reshape(-1)].to(decoder.precision.state)
         picked = picked * slope.gather(1, targets).reshape(-1, 1)
     g = (picked - mean[prompt]) * decoder.logit_scale
     g = g if log else g * p.gather(1, targets).reshape(-1, 1)
     if decoder.projection is not None:
-        g = decoder.projection.transpose(g, precision)
-    return through_norm(decoder.final_norm, trace.x_final, g, prompt, precision)
+        g = decoder.projection.transpose(g)
+    return through_norm(decoder.final_norm, trace.x_final, g, prompt)
 
 
 def through_mlp(
-    block: Block, base: LayerTrace, g: Tensor, prompt: Tensor, site: str, precision: Precision
+    block: Block, base: LayerTrace, g: Tensor, prompt: Tensor, site: str
 ) -> tuple[Tensor, Tensor]:
     """Gradients in the layer's neurons [R, I], and in the MLP's input before its norm [R, H]."""
     spec = block.mlp
     g = g if block.residual_scale == 1.0 else g * block.residual_scale
-    g = through_norm(block.mlp_out, base.mlp_out, g, prompt, precision)
-    g_hidden = spec.down.transpose(g, precision)
+    g = through_norm(block.mlp_out, base.mlp_out, g, prompt)
+    g_hidden = spec.down.transpose(g)
     if base.gate is None or spec.gate is None:
         slope = activate_slope(base.up, spec.activation)[prompt]
         g_up = g_hidden * slope
-        g_in = spec.up.transpose(g_up, precision)
+        g_in = spec.up.transpose(g_up)
         neurons = {"post": g_hidden, "pre": g_up}
     else:
         g_up = g_hidden * activate(base.gate, spec.activation)[prompt]
         g_gate = g_hidden * (base.up * activate_slope(base.gate, spec.activation))[prompt]
-        g_in = spec.up.transpose(g_up, precision) + spec.gate.transpose(g_gate, precision)
+        g_in = spec.up.transpose(g_up) + spec.gate.transpose(g_gate)
         neurons = {"post": g_hidden, "up": g_up, "gate": g_gate}
     x = base.x_in if block.parallel else base.x_mid
-    return neurons[site], through_norm(block.mlp_in, x, g_in, prompt, precision)
+    return neurons[site], through_norm(block.mlp_in, x, g_in, prompt)
 
 
 def through_attention(
@@ -120,7 +117,6 @@ def through_attention(
     g: Tensor,
     g_mlp_in: Tensor,
     prompt: Tensor,
-    precision: Precision,
     heads_vjp: HeadsVJP | None = None,
 ) -> Tensor:
     """Gradient in the layer's input, given those in its output and in the MLP's input.
@@ -129,10 +125,10 @@ def through_attention(
     """
     spec = block.attention
     g_mid = g if block.parallel else g + g_mlp_in
-    g_mid = through_norm(block.attention_sum, base.attention_sum, g_mid, prompt, precision)
+    g_mid = through_norm(block.attention_sum, base.attention_sum, g_mid, prompt)
     g_out = g_mid if block.residual_scale == 1.0 else g_mid * block.residual_scale
-    g_out = through_norm(block.attention_out, base.attention_out, g_out, prompt, precision)
-    g_heads = spec.output.transpose(g_out, precision).view(len(g), spec.n_heads, -1)
+    g_out = through_norm(block.attention_out, base.attention_out, g_out, prompt)
+    g_heads = spec.output.transpose(g_out).view(len(g), spec.n_heads, -1)
     # In the rotated frame: turning a few queries is cheaper than turning back all keys.
     query = base.query
     if base.cos is not None and base.sin is not None:
@@ -145,12 +141,12 @@ def through_attention(
     if base.cos is not None and base.sin is not None:
         cos, sin = base.cos[prompt], base.sin[prompt]
         g_query, g_key = rotate_back(g_query, cos, sin), rotate_back(g_key, cos, sin)
-    g_query = through_norm(spec.query_norm, base.query_raw, g_query, prompt, precision)
-    g_key = through_norm(spec.key_norm, base.key_raw, g_key, prompt, precision)
-    g_in = spec.query.transpose(g_query.flatten(1), precision)
-    g_in += spec.key.transpose(g_key.flatten(1), precision)
-    g_in += spec.value.transpose(g_value.flatten(1), precision)
-    g_in = through_norm(block.attention_in, base.x_in, g_in, prompt, precision)
+    g_query = through_norm(spec.query_norm, base.query_raw, g_query, prompt)
+    g_key = through_norm(spec.key_norm, base.key_raw, g_key, prompt)
+    g_in = spec.query.transpose(g_query.flatten(1))
+    g_in += spec.key.transpose(g_key.flatten(1))
+    g_in += spec.value.transpose(g_value.flatten(1))
+    g_in = through_norm(block.attention_in, base.x_in, g_in, prompt)
     return g_mid + g_in + g_mlp_in if block.parallel else g_mid + g_in
 
 
@@ -164,11 +160,9 @@ def _heads_vjp(
     return attention_vjp(query, keys, values, length, g, scale=spec.scale, softcap=spec.softcap)
 
 
-def through_norm(
-    spec: Norm | None, x: Tensor | None, g: Tensor, prompt: Tensor, precision: Precision
-) -> Tensor:
+def through_norm(spec: Norm | None, x: Tensor | None, g: Tensor, prompt: Tensor) -> Tensor:
     """Take gradients back through a norm, in the shape it saw; unchanged where there is none."""
     if spec is None or x is None:
         return g
     g = g.view(len(g), *x.shape[1:])
-    return norm_vjp(x, g, prompt, weight=spec.gain(precision), eps=spec.eps, kind=spec.kind)
+    return norm_vjp(x, g, prompt, weight=spec.gain(), eps=spec.eps, kind=spec.kind)

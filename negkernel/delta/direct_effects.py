@@ -24,7 +24,7 @@ from torch import Tensor
 
 from negkernel.delta.method import layer_activation
 from negkernel.delta.trace import LayerTrace, Trace, cap
-from negkernel.families.parts import Block, Decoder, Norm, Precision
+from negkernel.families.parts import Block, Decoder, Norm
 from negkernel.ops.logprob import logprob
 from negkernel.ops.norm import norm as delta_norm
 
@@ -37,7 +37,7 @@ NEURONS, NEURONS_ON_GPU = 256, 4096
 
 @torch.no_grad()
 def direct_effects(
-    decoder: Decoder, base: Trace, targets: Tensor, *, norm: str, precision: Precision
+    decoder: Decoder, base: Trace, targets: Tensor, *, norm: str
 ) -> Iterator[tuple[int, Tensor]]:
     """Log-probability increase of each layer's neurons.
 
@@ -62,11 +62,11 @@ def direct_effects(
         raise ValueError(f"norm {norm!r} is unknown; expected 'frozen' or 'recomputed'")
     for index, block in enumerate(decoder.blocks):
         hidden = layer_activation(decoder, base, index, "post")
-        added = _added(block, base.layers[index], hidden, precision).to(base.x_final.device)
+        added = _added(block, base.layers[index], hidden).to(base.x_final.device)
         if norm == "frozen" and decoder.softcap is None:
-            yield index, _frozen(decoder, base, added, targets, precision)
+            yield index, _frozen(decoder, base, added, targets)
         else:
-            yield index, _by_row(decoder, base, added, targets, norm, precision)
+            yield index, _by_row(decoder, base, added, targets, norm)
 
 
 @dataclass(frozen=True)
@@ -90,29 +90,27 @@ class Added:
         return Added(self.x.to(device), self.columns.to(device), self.coefficient.to(device))
 
 
-def _added(block: Block, base: LayerTrace, hidden: Tensor, precision: Precision) -> Added:
+def _added(block: Block, base: LayerTrace, hidden: Tensor) -> Added:
     """Take columns and stream through the layer's own norms, at the statistics of the forward."""
     x, coefficient = base.x_mid, hidden
-    columns = block.mlp.down.weight.t().to(precision.state)
+    columns = block.mlp.down.weight.t().to(block.precision.state)
     if block.mlp_out is not None and base.mlp_out is not None:
-        columns = _gained(block.mlp_out, columns, precision)
+        columns = _gained(block.mlp_out, columns)
         coefficient = coefficient * _statistic(block.mlp_out, base.mlp_out)
     if block.residual_scale != 1.0:
         columns = columns * block.residual_scale
     if block.mlp_sum is not None and base.mlp_sum is not None:
         scale = _statistic(block.mlp_sum, base.mlp_sum)
-        columns, coefficient = _gained(block.mlp_sum, columns, precision), coefficient * scale
-        x = _normed(block.mlp_sum, x, scale, precision)
+        columns, coefficient = _gained(block.mlp_sum, columns), coefficient * scale
+        x = _normed(block.mlp_sum, x, scale)
     return Added(x, columns, coefficient)
 
 
-def _frozen(
-    decoder: Decoder, base: Trace, added: Added, targets: Tensor, precision: Precision
-) -> Tensor:
+def _frozen(decoder: Decoder, base: Trace, added: Added, targets: Tensor) -> Tensor:
     """All prompts at once: logits are z0 + m s (W_head u) with one u per neuron."""
     scale = _statistic(decoder.final_norm, base.x_final)
-    u = _read(decoder, added.columns, precision) * decoder.logit_scale
-    z0 = decoder.head.affine(_read_state(decoder, added.x, scale, precision), precision)
+    u = _read(decoder, added.columns) * decoder.logit_scale
+    z0 = decoder.head.affine(_read_state(decoder, added.x, scale))
     start = torch.log_softmax(z0 * decoder.logit_scale, dim=-1)
     p = start.exp()
     coefficient = added.coefficient * scale  # [P, I]
@@ -124,17 +122,17 @@ def _frozen(
         tile = slice(first, min(first + VOCABULARY, V))
         for low in range(0, I, step):
             some = slice(low, low + step)
-            product = precision.matmul(u[some], head[tile])
+            product = decoder.precision.matmul(u[some], head[tile])
             total[:, some] += _mean_expm1(product, coefficient[:, some], p[:, tile])
-    picked = precision.rounded(head[targets])  # [P, K, H]
-    change = torch.einsum("pkh,ih->pki", picked, precision.rounded(u)) * coefficient[:, None]
+    picked, rounded = (decoder.precision.rounded(x) for x in (head[targets], u))  # [P, K, H]
+    change = torch.einsum("pkh,ih->pki", picked, rounded) * coefficient[:, None]
     increase = change - torch.log1p(total)[:, None]
     # Where much mass moves, 1 + total has cancelled or overflowed: those few rows have a maximum
     # subtracted instead.
     moved = ~(total.abs() <= 0.5)
     for own in torch.nonzero(moved.any(1))[:, 0].tolist():
         for rows in torch.nonzero(moved[own])[:, 0].split(step):
-            dz = precision.matmul(u[rows], head) * coefficient[own, rows, None]
+            dz = decoder.precision.matmul(u[rows], head) * coefficient[own, rows, None]
             normaliser = torch.logsumexp(start[own] + dz, dim=1)
             increase[own][:, rows] = dz[:, targets[own]].t() - normaliser
     return increase
@@ -171,39 +169,38 @@ def _by_row(
     added: Added,
     targets: Tensor,
     norm: str,
-    precision: Precision,
 ) -> Tensor:
     """Each prompt and neuron as a row of its own, through the ops of the delta forward."""
     x, columns, hidden, device = added.x, added.columns, added.coefficient, added.x.device
     final, frozen = decoder.final_norm, norm == "frozen"
     scale = _statistic(final, base.x_final)
     if frozen or final is None:
-        n = _read_state(decoder, x, scale, precision)
+        n = _read_state(decoder, x, scale)
     elif decoder.projection is None:
-        n = final(x, precision)
+        n = final(x)
     else:
-        n = decoder.projection.affine(final(x, precision), precision)
-    logits = decoder.head.affine(n, precision)
+        n = decoder.projection.affine(final(x))
+    logits = decoder.head.affine(n)
     start = torch.log_softmax(cap(logits, decoder.logit_scale, decoder.softcap), dim=-1)
     (P, I), K = hidden.shape, targets.shape[1]
     increase = x.new_empty(P, K, I)
     head = decoder.head.weight
 
     def tile(first: int, stop: int) -> Tensor:
-        return head[first:stop].to(precision.operand)
+        return head[first:stop].to(decoder.precision.operand)
 
     for p in range(P):
         row = torch.zeros(I, dtype=torch.int64, device=device)
         d = columns * hidden[p, :, None]
         if frozen or final is None:
-            dn = _read(decoder, d, precision) * scale[p]
+            dn = _read(decoder, d) * scale[p]
         else:
-            gain = final.gain(precision)
+            gain = final.gain()
             dn = delta_norm(x[p : p + 1], d, row, weight=gain, eps=final.eps, kind=final.kind)
             if decoder.projection is not None:
-                dn = decoder.projection.linear(dn, precision)
+                dn = decoder.projection.linear(dn)
         increase[p] = logprob(
-            precision.rounded(dn),
+            decoder.precision.rounded(dn),
             tile,
             start[p : p + 1],
             targets[p : p + 1].to(device),
@@ -223,27 +220,27 @@ def _statistic(norm: Norm | None, x: Tensor) -> Tensor:
     return torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.eps)
 
 
-def _gained(norm: Norm, x: Tensor, precision: Precision) -> Tensor:
+def _gained(norm: Norm, x: Tensor) -> Tensor:
     """Apply the linear part of a norm, without its statistic and its bias, to [R, H]."""
     x = x - x.mean(-1, keepdim=True) if norm.kind == "layer" else x
-    gain = norm.gain(precision)
+    gain = norm.gain()
     return x if gain is None else x * gain
 
 
-def _normed(norm: Norm, x: Tensor, statistic: Tensor, precision: Precision) -> Tensor:
+def _normed(norm: Norm, x: Tensor, statistic: Tensor) -> Tensor:
     """Apply a norm whose ``statistic`` [P, 1] is given to states [P, H]."""
-    x = _gained(norm, x, precision) * statistic
+    x = _gained(norm, x) * statistic
     bias = getattr(norm.module, "bias", None)
     return x if bias is None else x + bias.detach().to(x)
 
 
-def _read(decoder: Decoder, x: Tensor, precision: Precision) -> Tensor:
+def _read(decoder: Decoder, x: Tensor) -> Tensor:
     """Take what is added, [R, H], to the head's input, but for the final norm's statistic."""
-    x = x if decoder.final_norm is None else _gained(decoder.final_norm, x, precision)
-    return x if decoder.projection is None else decoder.projection.linear(x, precision)
+    x = x if decoder.final_norm is None else _gained(decoder.final_norm, x)
+    return x if decoder.projection is None else decoder.projection.linear(x)
 
 
-def _read_state(decoder: Decoder, x: Tensor, statistic: Tensor, precision: Precision) -> Tensor:
+def _read_state(decoder: Decoder, x: Tensor, statistic: Tensor) -> Tensor:
     """Take states [P, H] to the head's input with the final norm's ``statistic`` [P, 1] given."""
-    x = x if decoder.final_norm is None else _normed(decoder.final_norm, x, statistic, precision)
-    return x if decoder.projection is None else decoder.projection.affine(x, precision)
+    x = x if decoder.final_norm is None else _normed(decoder.final_norm, x, statistic)
+    return x if decoder.projection is None else decoder.projection.affine(x)

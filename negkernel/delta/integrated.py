@@ -19,17 +19,17 @@ from negkernel.delta.prefix_tree import Packing, gather
 from negkernel.delta.trace import LayerTrace, Trace, Visit, read_out, run_layer
 from negkernel.delta.vjp import shared_attention_vjp
 from negkernel.families.activations import activate
-from negkernel.families.parts import Block, Decoder, Precision
+from negkernel.families.parts import Block, Decoder
 
 
-def scales_at_once(decoder: Decoder, length: int, memory: int, precision: Precision) -> int:
+def scales_at_once(decoder: Decoder, length: int, memory: int) -> int:
     """How many scales of all layers of one prompt of ``length`` tokens fit in ``memory`` bytes."""
     spec = decoder.blocks[0].attention
     hidden, inner = decoder.blocks[0].mlp.down.shape
     heads = (spec.n_heads + spec.n_kv_heads) * spec.head_dim
     kept = decoder.n_layers * (4 * hidden + 2 * inner + 2 * heads) / 2  # layers above its own
     seen = 4 * length * spec.n_kv_heads * spec.head_dim
-    row = (kept + seen + 4 * inner + 2 * decoder.head.shape[0]) * precision.state.itemsize
+    row = (kept + seen + 4 * inner + 2 * decoder.head.shape[0]) * decoder.precision.state.itemsize
     return max(1, int(memory / (decoder.n_layers * row)))
 
 
@@ -51,7 +51,6 @@ def path_gradients(
     scales: Sequence[float],
     *,
     site: str,
-    precision: Precision,
 ) -> Iterator[tuple[int, Tensor]]:
     """Gradients of p(target) in each layer's neurons when these are scaled, averaged over scales.
 
@@ -71,7 +70,7 @@ def path_gradients(
     """
     P, K = targets.shape
     L, m = decoder.n_layers, len(scales)
-    factor = torch.tensor(scales, dtype=precision.state)
+    factor = torch.tensor(scales, dtype=decoder.precision.state)
     # Rows are numbered [P, L, m], so those above any layer are sorted by prompt.
     prompt = torch.arange(P).repeat_interleave(L * m)
     entry = torch.arange(L).repeat_interleave(m).repeat(P)
@@ -82,23 +81,21 @@ def path_gradients(
         x = x.to(block.device)
         above = torch.nonzero(entry < index)[:, 0]
         if len(above):
-            alive.append(_run(block, base, index, x, above, prompt[above], precision))
+            alive.append(_run(block, base, index, x, above, prompt[above]))
         here = torch.nonzero(entry == index)[:, 0]
-        layer, x[here] = _enter(
-            block, base.layers[index], prompt[here], factor.repeat(P), site, precision
-        )
+        layer, x[here] = _enter(block, base.layers[index], prompt[here], factor.repeat(P), site)
         scaled.append(layer)
-    top = read_out(decoder, base.packing, [], x.to(base.x_final.device), precision)
-    g = from_logits(decoder, top, targets[prompt], precision).view(len(prompt), K, -1)
+    top = read_out(decoder, base.packing, [], x.to(base.x_final.device))
+    g = from_logits(decoder, top, targets[prompt]).view(len(prompt), K, -1)
     for index in reversed(range(L)):
         block = decoder.blocks[index]
         g = g.to(block.device)
         here = torch.nonzero(entry == index)[:, 0]
-        neurons, _ = _down(block, scaled[index], g[here], site, precision)
+        neurons, _ = _down(block, scaled[index], g[here], site)
         yield index, neurons.view(P, m, K, -1).mean(1)
         if index:
             rows = alive[index - 1]
-            g[rows.row] = _below(block, rows, base, g[rows.row], index, site, precision)
+            g[rows.row] = _below(block, rows, base, g[rows.row], index, site)
 
 
 def _enter(
@@ -107,7 +104,6 @@ def _enter(
     prompt: Tensor,
     factor: Tensor,
     site: str,
-    precision: Precision,
 ) -> tuple[LayerTrace, Tensor]:
     """Rows that enter: their layer's trace with neurons scaled by ``factor``, and its output."""
     spec = block.mlp
@@ -119,13 +115,13 @@ def _enter(
     if site in ("up", "pre"):
         up = up * factor
     hidden = activate(up, spec.activation) if gate is None else activate(gate, spec.activation) * up
-    out = spec.down.affine(hidden * factor if site == "post" else hidden, precision)
+    out = spec.down.affine(hidden * factor if site == "post" else hidden)
     mlp_out = mlp_sum = None
     if block.mlp_out is not None:
-        mlp_out, out = out, block.mlp_out(out, precision)
+        mlp_out, out = out, block.mlp_out(out)
     x = torch.add(base.x_mid[prompt], out, alpha=block.residual_scale)
     if block.mlp_sum is not None:
-        mlp_sum, x = x, block.mlp_sum(x, precision)
+        mlp_sum, x = x, block.mlp_sum(x)
     layer = replace(
         base,
         x_in=base.x_in[prompt],
@@ -145,7 +141,6 @@ def _run(
     x: Tensor,
     row: Tensor,
     prompt: Tensor,
-    precision: Precision,
 ) -> _Alive:
     """Take the rows ``row`` of ``x`` through a layer, in place; each is one more node."""
     layer, n_nodes = base.layers[index], len(base.packing.tokens)
@@ -164,7 +159,6 @@ def _run(
         rotation,
         _visits(base.packing, prompt, n_nodes, block.attention.window),
         False,
-        precision,
         past=(layer.keys, layer.values),
     )
     return _Alive(row, prompt, replace(base.packing, paths=paths), found)
@@ -189,13 +183,13 @@ def _prefix(packing: Packing, prompt: int, window: int | None) -> Tensor:
 
 
 def _down(
-    block: Block, layer: LayerTrace, g: Tensor, site: str, precision: Precision
+    block: Block, layer: LayerTrace, g: Tensor, site: str
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Gradients [r * K, I] in the neurons of a layer from those in its output [r, K, H]."""
     r, K, _ = g.shape
     own = torch.arange(r, device=g.device).repeat_interleave(K)
-    g = through_norm(block.mlp_sum, layer.mlp_sum, g.flatten(0, 1), own, precision)
-    neurons, g_mlp_in = through_mlp(block, layer, g, own, site, precision)
+    g = through_norm(block.mlp_sum, layer.mlp_sum, g.flatten(0, 1), own)
+    neurons, g_mlp_in = through_mlp(block, layer, g, own, site)
     return neurons, (g, g_mlp_in, own)
 
 
@@ -206,10 +200,9 @@ def _below(
     g: Tensor,
     index: int,
     site: str,
-    precision: Precision,
 ) -> Tensor:
     """Gradient [r, K, H] in a layer's input from that in its output."""
-    _, (g_out, g_mlp_in, own) = _down(block, rows.layer, g, site, precision)
+    _, (g_out, g_mlp_in, own) = _down(block, rows.layer, g, site)
     spec, layer = block.attention, rows.layer
     first = len(layer.keys) - len(rows.row)  # of the rows' own nodes
 
@@ -232,5 +225,5 @@ def _below(
         return g_query, g_key, g_value
 
     seen = replace(base, packing=rows.packing)
-    g_in = through_attention(block, layer, seen, index, g_out, g_mlp_in, own, precision, heads_vjp)
+    g_in = through_attention(block, layer, seen, index, g_out, g_mlp_in, own, heads_vjp)
     return g_in.view(g.shape)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from negkernel.delta.trace import LayerTrace
 from negkernel.families.activations import activate
-from negkernel.families.parts import MLP, Block, Norm, Precision
+from negkernel.families.parts import MLP, Block, Norm
 from negkernel.ops.attention import attention
 from negkernel.ops.mlp import mlp
 from negkernel.ops.norm import norm
@@ -75,7 +75,6 @@ def attention_step(
     base: LayerTrace,
     stream: Stream,
     prefix: tuple[Tensor, Tensor, Tensor],
-    precision: Precision,
 ) -> None:
     """Difference of the attention branch, left pending in ``stream``.
 
@@ -83,13 +82,13 @@ def attention_step(
     """
     spec = block.attention
     r = len(stream.row)
-    dn = precision.factor(norm_step(block.attention_in, base.x_in, stream, precision))
-    dq = spec.query.linear(dn, precision).view(r, spec.n_heads, -1)
-    dk = spec.key.linear(dn, precision).view(r, spec.n_kv_heads, -1)
-    dv = spec.value.linear(dn, precision).view(r, spec.n_kv_heads, -1)
+    dn = block.precision.factor(norm_step(block.attention_in, base.x_in, stream))
+    dq = spec.query.linear(dn).view(r, spec.n_heads, -1)
+    dk = spec.key.linear(dn).view(r, spec.n_kv_heads, -1)
+    dv = spec.value.linear(dn).view(r, spec.n_kv_heads, -1)
     del dn
-    dq = _norm(spec.query_norm, base.query_raw, dq, stream.prompt, precision)
-    dk = _norm(spec.key_norm, base.key_raw, dk, stream.prompt, precision)
+    dq = _norm(spec.query_norm, base.query_raw, dq, stream.prompt)
+    dk = _norm(spec.key_norm, base.key_raw, dk, stream.prompt)
     if base.self_scale is not None:
         dk = dk * base.self_scale[stream.prompt]
     keys, values, start = prefix
@@ -107,10 +106,10 @@ def attention_step(
         scale=spec.scale,
         softcap=spec.softcap,
     )
-    out = spec.output.linear(do.view(r, -1), precision)
-    stream.pending = _branch(block, block.attention_out, base.attention_out, out, stream, precision)
+    out = spec.output.linear(do.view(r, -1))
+    stream.pending = _branch(block, block.attention_out, base.attention_out, out, stream)
     if block.attention_sum is not None and base.attention_sum is not None:
-        stream.d = norm_step(block.attention_sum, base.attention_sum, stream, precision)
+        stream.d = norm_step(block.attention_sum, base.attention_sum, stream)
 
 
 def mlp_step(
@@ -120,20 +119,19 @@ def mlp_step(
     entries: Entries,
     site: str,
     axis: str,
-    precision: Precision,
 ) -> None:
     """Difference of the MLP branch with this layer's own shifts, left pending in ``stream``."""
     spec = block.mlp
     if block.parallel:  # the MLP reads the block's input, so the attention has to wait its turn
         attended, stream.pending = stream.pending, None
-        dn = norm_step(block.mlp_in, base.x_in, stream, precision)
+        dn = norm_step(block.mlp_in, base.x_in, stream)
         stream.pending = attended
         stream.settle()
     else:
-        dn = norm_step(block.mlp_in, base.x_mid, stream, precision)
-    dn = precision.factor(dn)
-    dup = spec.up.linear(dn, precision)
-    dgate = None if spec.gate is None else spec.gate.linear(dn, precision)
+        dn = norm_step(block.mlp_in, base.x_mid, stream)
+    dn = block.precision.factor(dn)
+    dup = spec.up.linear(dn)
+    dgate = None if spec.gate is None else spec.gate.linear(dn)
     dh = mlp(base.gate, base.up, dgate, dup, stream.prompt, activation=spec.activation)
     if len(entries):
         at = (stream.prompt[entries.row], entries.neuron)
@@ -142,10 +140,10 @@ def mlp_step(
         if base.gate is not None and dgate is not None:
             gate = base.gate[at] + dgate[entries.row, entries.neuron]
         dh[entries.row, entries.neuron] += hidden_shift(spec, gate, up, entries, site, axis)
-    out = spec.down.linear(dh, precision)
-    stream.pending = _branch(block, block.mlp_out, base.mlp_out, out, stream, precision)
+    out = spec.down.linear(dh)
+    stream.pending = _branch(block, block.mlp_out, base.mlp_out, out, stream)
     if block.mlp_sum is not None and base.mlp_sum is not None:
-        stream.d = norm_step(block.mlp_sum, base.mlp_sum, stream, precision)
+        stream.d = norm_step(block.mlp_sum, base.mlp_sum, stream)
 
 
 def enter(
@@ -155,7 +153,6 @@ def enter(
     entries: Entries,
     site: str,
     axis: str,
-    precision: Precision,
 ) -> Tensor:
     """Difference [r, H] of the residual stream after this layer for rows that enter in it.
 
@@ -166,7 +163,7 @@ def enter(
     gate = None if base.gate is None else base.gate[at]
     change = hidden_shift(block.mlp, gate, base.up[at], entries, site, axis)
     neurons, column = torch.unique(entries.neuron, return_inverse=True)
-    columns = block.mlp.down.columns(neurons, precision)
+    columns = block.mlp.down.columns(neurons)
     r = len(prompt)
     if len(entries) == r:  # one neuron a row, in row order after the sort below
         order = torch.argsort(entries.row)
@@ -176,8 +173,8 @@ def enter(
         weights[entries.row, column] = change
         out = weights @ columns
     fresh = Stream(prompt, prompt, out)
-    d = _branch(block, block.mlp_out, base.mlp_out, out, fresh, precision)
-    return _norm(block.mlp_sum, base.mlp_sum, d, prompt, precision)
+    d = _branch(block, block.mlp_out, base.mlp_out, out, fresh)
+    return _norm(block.mlp_sum, base.mlp_sum, d, prompt)
 
 
 def hidden_shift(
@@ -205,7 +202,7 @@ def hidden_shift(
     return mlp(shifted[None], up[None], amount[None], still, one, activation=spec.activation)[0]
 
 
-def norm_step(spec: Norm | None, x: Tensor, stream: Stream, precision: Precision) -> Tensor:
+def norm_step(spec: Norm | None, x: Tensor, stream: Stream) -> Tensor:
     """Difference of a norm of the stream; adds the pending branch to ``stream.d`` on the way."""
     if spec is None:
         return stream.settle()
@@ -214,16 +211,14 @@ def norm_step(spec: Norm | None, x: Tensor, stream: Stream, precision: Precision
         x,
         stream.d,
         stream.prompt,
-        weight=spec.gain(precision),
+        weight=spec.gain(),
         eps=spec.eps,
         kind=spec.kind,
         branch=branch,
     )
 
 
-def _norm(
-    spec: Norm | None, x: Tensor | None, d: Tensor, prompt: Tensor, precision: Precision
-) -> Tensor:
+def _norm(spec: Norm | None, x: Tensor | None, d: Tensor, prompt: Tensor) -> Tensor:
     """Difference of a norm that stands alone (a head norm, a norm after a sublayer).
 
     ``d`` is brought into the shape in which the base ``x`` was normed: [r, Hq, D] is [r, Hq * D]
@@ -231,7 +226,7 @@ def _norm(
     """
     if spec is None or x is None:
         return d
-    gain = spec.gain(precision)
+    gain = spec.gain()
     own = gain if gain is not None and gain.dim() > 1 else None  # a weight for each head
     dn = norm(
         x,
@@ -250,8 +245,7 @@ def _branch(
     x: Tensor | None,
     out: Tensor,
     stream: Stream,
-    precision: Precision,
 ) -> Tensor:
     """Take a sublayer's output difference through the norm and factor that follow it."""
-    out = _norm(spec, x, out, stream.prompt, precision)
+    out = _norm(spec, x, out, stream.prompt)
     return out if block.residual_scale == 1.0 else out.mul_(block.residual_scale)

@@ -11,7 +11,7 @@ from negkernel.delta.budget import groups
 from negkernel.delta.integrated import path_gradients, scales_at_once
 from negkernel.delta.propagate import propagate
 from negkernel.delta.trace import Trace, trace
-from negkernel.families.parts import Decoder, Precision
+from negkernel.families.parts import Decoder
 from negkernel.methods.base import Part, Work
 from negkernel.neuron_values import at_site, of_neurons
 from negkernel.rows import Rows
@@ -30,22 +30,20 @@ class Delta:
     ----------
     decoder : Decoder
         The model's description.
-    precision : Precision
     memory_budget : int
         Bytes of scratch: half for the traces of a group of prompts, half for a batch of rows.
     """
 
     name = "delta"
 
-    def __init__(self, decoder: Decoder, precision: Precision, memory_budget: int):
+    def __init__(self, decoder: Decoder, memory_budget: int):
         self.decoder = decoder
-        self.precision = precision
         self.memory_budget = memory_budget
 
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""
         for first, last in self.groups(work.tokens):
-            base = trace(self.decoder, work.tokens[first:last], self.precision)
+            base = trace(self.decoder, work.tokens[first:last])
             change = self.changes(
                 base,
                 work.rows(first, last),
@@ -80,7 +78,7 @@ class Delta:
         """
         K = targets.shape[1]
         width = 2 * K + 2 if readings else K
-        change = torch.empty(len(rows), width, dtype=self.precision.state)
+        change = torch.empty(len(rows), width, dtype=self.decoder.precision.state)
         longest = max(len(path) for path in base.packing.paths)
         for index, batch in rows.chunks(self.batch_rows(longest)):
             change[index] = propagate(
@@ -90,7 +88,6 @@ class Delta:
                 targets,
                 site=site,
                 axis=axis,
-                precision=self.precision,
                 readings=readings,
             ).cpu()
         return change
@@ -99,13 +96,13 @@ class Delta:
         self, tokens: Sequence[int], targets: Tensor, scales: Sequence[float], site: str
     ) -> Iterator[tuple[int, Tensor]]:
         """Mean gradients [K, I] of each layer's neurons over ``scales``, for one prompt."""
-        base = trace(self.decoder, [tokens], self.precision)
-        fit = scales_at_once(self.decoder, len(tokens), self.memory_budget // 2, self.precision)
+        base = trace(self.decoder, [tokens])
+        fit = scales_at_once(self.decoder, len(tokens), self.memory_budget // 2)
         total: dict[int, Tensor] = {}
         for first in range(0, len(scales), fit):
             part = scales[first : first + fit]
             for layer, gradient in path_gradients(
-                self.decoder, base, targets[None], part, site=site, precision=self.precision
+                self.decoder, base, targets[None], part, site=site
             ):
                 share = gradient[0] * (len(part) / len(scales))
                 total[layer] = total[layer] + share if layer in total else share
@@ -130,7 +127,7 @@ class Delta:
         scores = 6 * spec.n_heads * longest  # the reference attention's scratch
         vocabulary_tile = 3 * 4096
         per_row = 4 * hidden + 2 * heads + 4 * inner + max(scores, vocabulary_tile)
-        fit = self.memory_budget // (2 * per_row * self.precision.state.itemsize)
+        fit = self.memory_budget // (2 * per_row * self.decoder.precision.state.itemsize)
         device = self.decoder.blocks[0].device
         return max(1, min(MAX_ROWS.get(device.type, MAX_ROWS["cuda"]), fit))
 
@@ -145,7 +142,7 @@ class Delta:
         hidden, inner = self._widths()
         heads = (spec.n_heads + 2 * spec.n_kv_heads) * spec.head_dim
         vocabulary = decoder.head.shape[0]
-        size = self.precision.state.itemsize
+        size = self.decoder.precision.state.itemsize
         per_prompt = decoder.n_layers * (4 * hidden + 2 * inner + 2 * heads) + 4 * vocabulary
         kv = decoder.n_layers * 2 * spec.n_kv_heads * spec.head_dim
         transient = 4 * hidden + 3 * inner + 3 * heads

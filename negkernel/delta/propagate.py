@@ -16,7 +16,7 @@ from torch import Tensor
 
 from negkernel.delta.layer import Entries, Stream, attention_step, enter, mlp_step, norm_step
 from negkernel.delta.trace import LayerTrace, Trace
-from negkernel.families.parts import Decoder, Precision
+from negkernel.families.parts import Decoder
 from negkernel.methods.readings import from_differences
 from negkernel.ops.logprob import logprob
 from negkernel.rows import Rows
@@ -31,7 +31,6 @@ def propagate(
     *,
     site: str,
     axis: str,
-    precision: Precision,
     readings: bool = False,
 ) -> Tensor:
     """Differences of log p(target) for one batch of rows.
@@ -64,18 +63,18 @@ def propagate(
             stream.to(block.device)
             entries = _entries(rows, here[~entering], entry_row, stream.row, base.up)
             prefix = trace.prefix(index, block.attention.window, span.start, span.stop)
-            attention_step(block, base, stream, prefix, precision)
-            mlp_step(block, base, stream, entries, site, axis, precision)
+            attention_step(block, base, stream, prefix)
+            mlp_step(block, base, stream, entries, site, axis)
         if bool(entering.any()):
             row = torch.nonzero(first_layer == index)[:, 0]
             row = row[torch.argsort(row_prompt[row], stable=True)]
             entries = _entries(rows, here[entering], entry_row, row, base.up)
             prompt = row_prompt[row].to(block.device)
-            d = enter(block, base, prompt, entries, site, axis, precision)
+            d = enter(block, base, prompt, entries, site, axis)
             entered = Stream(row, prompt, d)
             stream = entered if stream is None else stream.join(entered)
     assert stream is not None  # a row has at least one entry
-    return _read_out(decoder, trace, stream, span, targets[span], precision, readings)
+    return _read_out(decoder, trace, stream, span, targets[span], readings)
 
 
 def _read_out(
@@ -84,32 +83,31 @@ def _read_out(
     stream: Stream,
     span: slice,
     targets: Tensor,
-    precision: Precision,
     readings: bool,
 ) -> Tensor:
     """Final norm and LM head of all rows, back in the batch's order."""
     device = trace.x_final.device
     stream.to(device)
-    dn = norm_step(decoder.final_norm, trace.x_final[span], stream, precision)
+    dn = norm_step(decoder.final_norm, trace.x_final[span], stream)
     if decoder.projection is not None:
-        dn = decoder.projection.linear(dn, precision)
+        dn = decoder.projection.linear(dn)
     head = decoder.head.weight
 
     def tile(start: int, stop: int) -> Tensor:
-        return head[start:stop].to(precision.operand)
+        return head[start:stop].to(decoder.precision.operand)
 
-    dn, targets = precision.rounded(dn), targets.to(device)
+    dn, targets = decoder.precision.rounded(dn), targets.to(device)
     base = trace.logprob[span]
     options: dict[str, Any] = {"scale": decoder.logit_scale, "softcap": decoder.softcap}
     if decoder.softcap is not None:
         options["base_logits"] = trace.logits[span]
     if readings:
-        picked = precision.rounded(head[targets])
-        centre = precision.matmul(base.exp(), head.t())
+        picked = decoder.precision.rounded(head[targets])
+        centre = decoder.precision.matmul(base.exp(), head.t())
         change = from_differences(dn, tile, picked, centre, base, targets, stream.prompt, **options)
     else:
         # On a GPU one kernel takes the matrix as it is; elsewhere it is rounded tile by tile.
-        whole = head.is_cuda and head.dtype == precision.operand
+        whole = head.is_cuda and head.dtype == decoder.precision.operand
         weight = head if whole else tile
         change = logprob(dn, weight, base, targets, stream.prompt, **options)
     out = torch.empty_like(change)

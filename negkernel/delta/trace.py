@@ -17,7 +17,7 @@ from torch import Tensor
 
 from negkernel.delta.prefix_tree import Packing, Segment, gather, pack
 from negkernel.families.activations import activate
-from negkernel.families.parts import Attention, Block, Decoder, Precision
+from negkernel.families.parts import Attention, Block, Decoder
 from negkernel.families.rotary import Angles, rotate, rotate_back
 
 
@@ -106,7 +106,7 @@ class Trace:
 
 
 @torch.no_grad()
-def trace(decoder: Decoder, prompts: Sequence[Sequence[int]], precision: Precision) -> Trace:
+def trace(decoder: Decoder, prompts: Sequence[Sequence[int]]) -> Trace:
     """Run the base computation of ``prompts`` (token lists, none empty)."""
     packing = pack(prompts, decoder.rotary_length)
     device = decoder.blocks[0].device
@@ -129,9 +129,9 @@ def trace(decoder: Decoder, prompts: Sequence[Sequence[int]], precision: Precisi
         if (window, top) not in visits:
             queries = _last_tokens(packing) if top else packing.segments
             visits[window, top] = visits_of(queries, window)
-        x, layer = run_layer(block, x, last, rotation, visits[window, top], top, precision)
+        x, layer = run_layer(block, x, last, rotation, visits[window, top], top)
         layers.append(layer)
-    return read_out(decoder, packing, layers, x, precision)
+    return read_out(decoder, packing, layers, x)
 
 
 def read_out(
@@ -139,12 +139,11 @@ def read_out(
     packing: Packing,
     layers: list[LayerTrace],
     x_final: Tensor,
-    precision: Precision,
 ) -> Trace:
     """Complete a trace with the log-probs of the last layer's output [P, H]."""
-    n = x_final if decoder.final_norm is None else decoder.final_norm(x_final, precision)
-    n = n if decoder.projection is None else decoder.projection.affine(n, precision)
-    logits = decoder.head.affine(n, precision)
+    n = x_final if decoder.final_norm is None else decoder.final_norm(x_final)
+    n = n if decoder.projection is None else decoder.projection.affine(n)
+    logits = decoder.head.affine(n)
     return Trace(
         packing=packing,
         layers=layers,
@@ -196,7 +195,6 @@ def run_layer(
     rotation: tuple[Tensor, Tensor] | None,
     visits: list[Visit],
     top: bool,
-    precision: Precision,
     past: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, LayerTrace]:
     """Output [T, H] of one layer and its trace; of the last tokens alone, [P, H], if ``top``.
@@ -204,22 +202,22 @@ def run_layer(
     ``past`` are keys and values, rotated, of nodes that come before those of ``x``.
     """
     attention, mlp = block.attention, block.mlp
-    n = x if block.attention_in is None else block.attention_in(x, precision)
-    key_raw = attention.key.affine(n, precision).view(len(n), attention.n_kv_heads, -1)
-    value = attention.value.affine(n, precision).view(len(n), attention.n_kv_heads, -1)
+    n = x if block.attention_in is None else block.attention_in(x)
+    key_raw = attention.key.affine(n).view(len(n), attention.n_kv_heads, -1)
+    value = attention.value.affine(n).view(len(n), attention.n_kv_heads, -1)
     # Keys and values are of all nodes; from here on the others may be of the last tokens only.
     node = last
     if top:
         x, n, last = x[node], n[node], torch.arange(len(node), device=node.device)
     x_in = x[last]
-    query_raw = attention.query.affine(n, precision).view(len(n), attention.n_heads, -1)
+    query_raw = attention.query.affine(n).view(len(n), attention.n_heads, -1)
     query, key = query_raw, key_raw
     if attention.query_norm is not None:
         query_raw = attention.for_norm(query_raw)
-        query = attention.query_norm(query_raw, precision).view(query.shape)
+        query = attention.query_norm(query_raw).view(query.shape)
     if attention.key_norm is not None:
         key_raw = attention.for_norm(key_raw)
-        key = attention.key_norm(key_raw, precision).view(key.shape)
+        key = attention.key_norm(key_raw).view(key.shape)
     query_last, key_last = query[last], key[node]
     cos_last = sin_last = self_scale = None
     if rotation is not None:
@@ -233,33 +231,33 @@ def run_layer(
     if past is not None:
         keys, values = torch.cat([past[0], key]), torch.cat([past[1], value])
     heads = _attend(attention, query, keys, values, visits)
-    out = attention.output.affine(heads.flatten(1), precision)
+    out = attention.output.affine(heads.flatten(1))
     attention_out = None
     if block.attention_out is not None:
         attention_out = out[last]
-        out = block.attention_out(out, precision)
+        out = block.attention_out(out)
     x_attended = torch.add(x, out, alpha=block.residual_scale)
     attention_sum = None
     if block.attention_sum is not None:
         attention_sum = x_attended[last]
-        x_attended = block.attention_sum(x_attended, precision)
+        x_attended = block.attention_sum(x_attended)
     m = x if block.parallel else x_attended
-    m = m if block.mlp_in is None else block.mlp_in(m, precision)
-    up = mlp.up.affine(m, precision)
-    gate = None if mlp.gate is None else mlp.gate.affine(m, precision)
+    m = m if block.mlp_in is None else block.mlp_in(m)
+    up = mlp.up.affine(m)
+    gate = None if mlp.gate is None else mlp.gate.affine(m)
     up_last, gate_last = up[last], None if gate is None else gate[last]
     hidden = activate(up if gate is None else gate, mlp.activation)
     hidden = hidden if gate is None else hidden.mul_(up)
-    out = mlp.down.affine(hidden, precision)
+    out = mlp.down.affine(hidden)
     mlp_out = None
     if block.mlp_out is not None:
         mlp_out = out[last]
-        out = block.mlp_out(out, precision)
+        out = block.mlp_out(out)
     x_out = torch.add(x_attended, out, alpha=block.residual_scale)
     mlp_sum = None
     if block.mlp_sum is not None:
         mlp_sum = x_out[last]
-        x_out = block.mlp_sum(x_out, precision)
+        x_out = block.mlp_sum(x_out)
     layer = LayerTrace(
         x_in=x_in,
         query=query_last,

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from negkernel.families.parts import Norm
-from negkernel.families.projection import Precision
 
 
 def rms(module: Any, offset: float = 0.0) -> Norm:
@@ -31,7 +30,7 @@ def layer_norm_per_head(modules: nn.ModuleList) -> Norm:
 class _PerHead(Norm):
     """Norm of heads [..., heads, D] whose module is a list, one norm for each head."""
 
-    def gain(self, precision: Precision) -> Tensor:
+    def gain(self) -> Tensor:
         """Return the heads' weights [heads, D]."""
         weights: Any = [module.weight for module in self.module.children()]
-        return torch.stack(weights).detach().to(precision.state)
+        return torch.stack(weights).detach().to(self.precision.state)

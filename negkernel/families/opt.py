@@ -23,7 +23,7 @@ def describe(model: Any, precision: Precision) -> Decoder:
     def embed(ids: Tensor, positions: Tensor) -> Tensor:
         x = body.embed_tokens(ids).to(precision.state)
         if body.project_in is not None:
-            x = Projection(body.project_in).affine(x, precision)
+            x = Projection(body.project_in, precision=precision).affine(x)
         offset: int = body.embed_positions.offset
         return x + body.embed_positions.weight[positions + offset].to(precision.state)
 

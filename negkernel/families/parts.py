@@ -8,12 +8,14 @@ in place are seen by the next call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from negkernel.families.projection import UNBOUND
 from negkernel.families.projection import Precision as Precision
 from negkernel.families.projection import Projection as Projection
 from negkernel.families.rotary import Angles
@@ -27,8 +29,9 @@ class Norm:
     eps: float
     kind: str = "rms"
     offset: float = 0.0
+    precision: Precision = UNBOUND
 
-    def gain(self, precision: Precision) -> Tensor | None:
+    def gain(self) -> Tensor | None:
         """Return the multiplicative weight in the state dtype, None if there is none.
 
         [H] over the normed axis; [heads, D] where each head has its own.
@@ -36,15 +39,15 @@ class Norm:
         weight = getattr(self.module, "weight", None)
         if weight is None:
             return None
-        gain = weight.detach().to(precision.state)
+        gain = weight.detach().to(self.precision.state)
         return gain + self.offset if self.offset else gain
 
-    def __call__(self, x: Tensor, precision: Precision) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """Norm of the states ``x`` [..., H] over the last axis, in the state dtype."""
-        gain = self.gain(precision)
+        gain = self.gain()
         if self.kind == "layer":
             bias = getattr(self.module, "bias", None)
-            bias = None if bias is None else bias.detach().to(precision.state)
+            bias = None if bias is None else bias.detach().to(self.precision.state)
             if gain is not None and gain.dim() > 1:
                 return F.layer_norm(x, x.shape[-1:], eps=self.eps).mul_(gain)
             return F.layer_norm(x, x.shape[-1:], gain, bias, self.eps)
@@ -128,6 +131,11 @@ class Block:
         """Where this layer's weights live."""
         return next(self.mlp.down.module.parameters()).device
 
+    @property
+    def precision(self) -> Precision:
+        """What it computes in."""
+        return self.mlp.down.precision
+
 
 @dataclass(frozen=True)
 class Decoder:
@@ -157,6 +165,11 @@ class Decoder:
         return len(self.blocks)
 
     @property
+    def precision(self) -> Precision:
+        """What it computes in."""
+        return self.head.precision
+
+    @property
     def rotaries(self) -> tuple[Angles, ...]:
         """The different RoPEs of its layers."""
         found = [block.attention.rotary for block in self.blocks]
@@ -169,3 +182,13 @@ class Decoder:
         prompt's length.
         """
         return tuple(rotary.length_key(length) for rotary in self.rotaries)
+
+
+def bind(part: Any, precision: Precision) -> Any:
+    """Return ``part`` with every norm and projection in it computing in ``precision``."""
+    if isinstance(part, tuple):
+        return tuple(bind(one, precision) for one in part)
+    if not is_dataclass(part) or isinstance(part, type | Precision):
+        return part
+    bound = {field.name: bind(getattr(part, field.name), precision) for field in fields(part)}
+    return replace(part, **(bound | {"precision": precision} if "precision" in bound else bound))

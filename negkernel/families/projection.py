@@ -53,6 +53,10 @@ class Precision:
         return linear(x, weight, operand=self.operand)
 
 
+# Of parts that no description has bound to a model's dtypes yet, see ``parts.bind``.
+UNBOUND = Precision(torch.float32, torch.float32)
+
+
 @dataclass(frozen=True)
 class Projection:
     """One linear map ``W`` [out, in] of the model, bias kept apart.
@@ -65,10 +69,13 @@ class Projection:
         The outputs that belong to this projection, for fused matrices: a slice where they lie
         together (``gate_up_proj``), their indices where they do not (``query_key_value`` of
         GPT-NeoX). None means all of them.
+    precision : Precision
+        What it multiplies in.
     """
 
     module: nn.Module
     rows: slice | Tensor | None = None
+    precision: Precision = UNBOUND
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,20 +99,20 @@ class Projection:
         bias = getattr(self.module, "bias", None)
         return bias if bias is None or self.rows is None else bias[self.rows]
 
-    def linear(self, x: Tensor, precision: Precision) -> Tensor:
+    def linear(self, x: Tensor) -> Tensor:
         """``W x`` for rows ``x`` [R, in]: what differences go through."""
-        return precision.matmul(x, self.weight)
+        return self.precision.matmul(x, self.weight)
 
-    def affine(self, x: Tensor, precision: Precision) -> Tensor:
+    def affine(self, x: Tensor) -> Tensor:
         """``W x + b`` for rows ``x`` [R, in]: what states go through."""
-        y = self.linear(x, precision)
+        y = self.linear(x)
         return y if self.bias is None else y.add_(self.bias.to(y.dtype))
 
-    def transpose(self, y: Tensor, precision: Precision) -> Tensor:
+    def transpose(self, y: Tensor) -> Tensor:
         """``W^T y`` for rows ``y`` [R, out]: what gradients go through."""
-        return precision.matmul(y, self.weight.t())
+        return self.precision.matmul(y, self.weight.t())
 
-    def columns(self, index: Tensor, precision: Precision) -> Tensor:
+    def columns(self, index: Tensor) -> Tensor:
         """Columns ``W[:, index]`` as rows [len(index), out] in the state dtype."""
         weight = self.weight
-        return weight[:, index.to(weight.device)].t().to(precision.state).contiguous()
+        return weight[:, index.to(weight.device)].t().to(self.precision.state).contiguous()

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from negkernel.families.parts import Block, Decoder, Precision, Projection
+from negkernel.families.parts import Block, Decoder, Precision, Projection, bind
 from negkernel.families.weights import why_not_dense
 
 # The model is Any: what a family reads off it is checked by the family's tests, not by types.
@@ -48,7 +48,7 @@ def describe(model: Any, precision: Precision) -> Decoder:
             f"method='delta' does not know the architecture {model_type!r}; it knows "
             f"{', '.join(registered())}. {_SUFFIX}"
         )
-    decoder = _FAMILIES[model_type](model, precision)
+    decoder: Decoder = bind(_FAMILIES[model_type](model, precision), precision)
     for projection in _projections(decoder):
         reason = why_not_dense(projection.module)
         if reason is not None:

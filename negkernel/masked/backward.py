@@ -13,7 +13,7 @@ from torch import Tensor
 
 from negkernel.delta.vjp import norm_vjp
 from negkernel.families.activations import activate, activate_slope
-from negkernel.families.parts import Norm, Precision
+from negkernel.families.parts import Norm
 from negkernel.families.rotary import rotate_back
 from negkernel.masked.carried import Carried
 from negkernel.masked.parts import Encoder, EncoderLayer
@@ -28,7 +28,6 @@ def gradients(
     targets: Tensor,
     *,
     site: str,
-    precision: Precision,
     log: bool = False,
 ) -> Tensor:
     """Gradients of p(target) with respect to all neurons: [P, K, L, I] on the CPU.
@@ -44,24 +43,22 @@ def gradients(
     P, K = targets.shape
     prompt = torch.arange(P).repeat_interleave(K)
     inner = trace.layers[0].up.shape[-1]
-    out = torch.empty(P, K, encoder.n_layers, inner, dtype=precision.state)
-    g = _from_logits(encoder, trace, targets, precision, log)
+    out = torch.empty(P, K, encoder.n_layers, inner, dtype=encoder.precision.state)
+    g = _from_logits(encoder, trace, targets, log)
     everywhere = False
     for index in reversed(range(encoder.n_layers)):
         layer, base = encoder.layers[index], trace.layers[index]
         device = layer.device
         at = Carried(prompt.to(device), trace.probe.to(device), everywhere, trace.length)
-        neurons, g = _mlp(layer, base, g.to(device), at, site, precision)
+        neurons, g = _mlp(layer, base, g.to(device), at, site)
         out[:, :, index] = neurons.view(P, K, -1).cpu()
         if index:
-            g = _attention(layer, base, g, at, precision, lowest=index == 1)
+            g = _attention(layer, base, g, at, lowest=index == 1)
             everywhere = index > 1
     return out
 
 
-def _from_logits(
-    encoder: Encoder, trace: Trace, targets: Tensor, precision: Precision, log: bool
-) -> Tensor:
+def _from_logits(encoder: Encoder, trace: Trace, targets: Tensor, log: bool) -> Tensor:
     """Gradient of p(target) in the last layer's output at the probed position: [P * K, H].
 
     dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p; without the
@@ -72,16 +69,16 @@ def _from_logits(
     prompt = torch.arange(P, device=trace.logprob.device).repeat_interleave(K)
     targets = targets.to(trace.logprob.device)
     p = trace.logprob.exp()
-    mean = head.decoder.transpose(p, precision)
-    picked = head.decoder.weight[targets.flatten()].to(precision.state)
+    mean = head.decoder.transpose(p)
+    picked = head.decoder.weight[targets.flatten()].to(encoder.precision.state)
     g = picked - mean[prompt]
     g = g if log else g * p.gather(1, targets).reshape(-1, 1)
-    g = _through(head.norm, trace.head_norm_in, g, prompt, precision)
+    g = _through(head.norm, trace.head_norm_in, g, prompt)
     g = g * activate_slope(trace.head_up, head.activation)[prompt]
-    g = head.dense.transpose(g, precision)
+    g = head.dense.transpose(g)
     if encoder.final_norm is None:
         return g
-    return _through(encoder.final_norm, trace.final_norm_in, g, prompt, precision)
+    return _through(encoder.final_norm, trace.final_norm_in, g, prompt)
 
 
 def _mlp(
@@ -90,26 +87,25 @@ def _mlp(
     g: Tensor,
     at: Carried,
     site: str,
-    precision: Precision,
 ) -> tuple[Tensor, Tensor]:
     """Gradients in the probed neurons [R, I], and in the residual stream before the MLP [T, H]."""
     spec = layer.mlp
     if layer.post_norm:
-        g = _through(layer.mlp_norm, at.base(base.mlp_norm_in), g, at.index, precision)
-    g_hidden = spec.down.transpose(g, precision)
+        g = _through(layer.mlp_norm, at.base(base.mlp_norm_in), g, at.index)
+    g_hidden = spec.down.transpose(g)
     probed, up = at.at_probe, at.base(base.up)
     if base.gate is None or spec.gate is None:
         g_up = g_hidden * activate_slope(up, spec.activation)[at.index]
-        g_in = spec.up.transpose(g_up, precision)
+        g_in = spec.up.transpose(g_up)
         neurons = {"post": g_hidden, "pre": g_up}
     else:
         gate = at.base(base.gate)
         g_up = g_hidden * activate(gate, spec.activation)[at.index]
         g_gate = g_hidden * (up * activate_slope(gate, spec.activation))[at.index]
-        g_in = spec.up.transpose(g_up, precision) + spec.gate.transpose(g_gate, precision)
+        g_in = spec.up.transpose(g_up) + spec.gate.transpose(g_gate)
         neurons = {"post": g_hidden, "up": g_up, "gate": g_gate}
     if not layer.post_norm:
-        g_in = _through(layer.mlp_norm, at.base(base.mlp_norm_in), g_in, at.index, precision)
+        g_in = _through(layer.mlp_norm, at.base(base.mlp_norm_in), g_in, at.index)
     return neurons[site][probed], g + g_in
 
 
@@ -118,7 +114,6 @@ def _attention(
     base: LayerTrace,
     g: Tensor,
     at: Carried,
-    precision: Precision,
     *,
     lowest: bool,
 ) -> Tensor:
@@ -130,8 +125,8 @@ def _attention(
     R, S, P = at.rows, at.length, len(at.probe)
     if layer.post_norm and layer.attention_norm is not None:
         x = at.base(base.attention_norm_in)
-        g = _through(layer.attention_norm, x, g, at.index, precision)
-    g_heads = spec.output.transpose(g, precision).view(-1, R, spec.n_heads, spec.head_dim)
+        g = _through(layer.attention_norm, x, g, at.index)
+    g_heads = spec.output.transpose(g).view(-1, R, spec.n_heads, spec.head_dim)
     query = base.query
     mask = None if base.mask is None else base.mask.expand(P, S, S)
     if not at.everywhere:
@@ -151,15 +146,15 @@ def _attention(
         position = below.index // P if below.everywhere else at.probe[at.prompt]
         cos, sin = base.cos[position], base.sin[position]
         g_query, g_key = rotate_back(g_query, cos, sin), rotate_back(g_key, cos, sin)
-    g_in = spec.query.transpose(g_query.flatten(1), precision)
-    g_in += spec.key.transpose(g_key.flatten(1), precision)
-    g_in += spec.value.transpose(g_value.flatten(1), precision)
+    g_in = spec.query.transpose(g_query.flatten(1))
+    g_in += spec.key.transpose(g_key.flatten(1))
+    g_in += spec.value.transpose(g_value.flatten(1))
     if not layer.post_norm and layer.attention_norm is not None:
         x = below.base(base.attention_norm_in)
-        g_in = _through(layer.attention_norm, x, g_in, below.index, precision)
+        g_in = _through(layer.attention_norm, x, g_in, below.index)
     return g + g_in
 
 
-def _through(spec: Norm, x: Tensor, g: Tensor, index: Tensor, precision: Precision) -> Tensor:
+def _through(spec: Norm, x: Tensor, g: Tensor, index: Tensor) -> Tensor:
     """Take gradients back through a norm."""
-    return norm_vjp(x, g, index, weight=spec.gain(precision), eps=spec.eps, kind=spec.kind)
+    return norm_vjp(x, g, index, weight=spec.gain(), eps=spec.eps, kind=spec.kind)

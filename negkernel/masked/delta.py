@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from negkernel.delta.budget import groups
-from negkernel.families.parts import Precision
 from negkernel.masked import backward
 from negkernel.masked.parts import Encoder
 from negkernel.masked.propagate import propagate
@@ -30,16 +29,14 @@ class MaskedDelta:
     ----------
     encoder : Encoder
         The model's description.
-    precision : Precision
     memory_budget : int
         Bytes of scratch: half for the traces of a group of prompts, half for a batch of rows.
     """
 
     name = "delta"
 
-    def __init__(self, encoder: Encoder, precision: Precision, memory_budget: int):
+    def __init__(self, encoder: Encoder, memory_budget: int):
         self.encoder = encoder
-        self.precision = precision
         self.memory_budget = memory_budget
 
     def run(self, work: Work) -> Iterator[Part]:
@@ -50,9 +47,9 @@ class MaskedDelta:
             neurons = work.neurons[first:last]
             K = targets.shape[1]
             width = 2 * K + 2 if work.readings else K
-            change = torch.empty(len(rows), width, dtype=self.precision.state)
-            base_logprob = torch.empty(watched.shape, dtype=self.precision.state)
-            activation = torch.empty(neurons.shape[:2], dtype=self.precision.state)
+            change = torch.empty(len(rows), width, dtype=self.encoder.precision.state)
+            base_logprob = torch.empty(watched.shape, dtype=self.encoder.precision.state)
+            activation = torch.empty(neurons.shape[:2], dtype=self.encoder.precision.state)
             for prompts in by_length(work.tokens[first:last]):
                 base = self._trace(work, first, prompts)
                 logprob = base.logprob.cpu()
@@ -71,7 +68,6 @@ class MaskedDelta:
                         targets[prompts],
                         site=work.site,
                         axis=work.axis,
-                        precision=self.precision,
                         readings=work.readings,
                     ).cpu()
             yield Part(first, last, base_logprob, change, activation)
@@ -113,13 +109,11 @@ class MaskedDelta:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probs [p, K], activations [p, L, I] and gradients [p, K, L, I] of ``prompts``."""
         probe = torch.tensor([positions[p] for p in prompts])
-        base = trace(self.encoder, [tokens[p] for p in prompts], probe, self.precision)
+        base = trace(self.encoder, [tokens[p] for p in prompts], probe)
         wanted = targets[list(prompts)]
         rows = self._batch_rows(base.length)
         gradient = [
-            backward.gradients(
-                self.encoder, base, some, site=site, precision=self.precision, log=log
-            )
+            backward.gradients(self.encoder, base, some, site=site, log=log)
             for some in wanted.split(rows, dim=1)
         ]
         layers = range(self.encoder.n_layers)
@@ -130,7 +124,7 @@ class MaskedDelta:
     def _trace(self, work: Work, first: int, prompts: Sequence[int]) -> Trace:
         tokens = [work.tokens[first + p] for p in prompts]
         probe = torch.tensor([work.positions[first + p] for p in prompts])
-        return trace(self.encoder, tokens, probe, self.precision)
+        return trace(self.encoder, tokens, probe)
 
     def _groups(self, tokens: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
         """Split prompts into runs whose traces fit in half of the memory budget."""
@@ -138,7 +132,7 @@ class MaskedDelta:
         hidden, inner = layer.mlp.down.shape
         inner *= 1 if layer.mlp.gate is None else 2
         vocabulary = self.encoder.head.decoder.shape[0]
-        size = self.precision.state.itemsize
+        size = self.encoder.precision.state.itemsize
         return groups(
             map(len, tokens),
             per_prompt=3 * vocabulary * size,
@@ -162,7 +156,7 @@ class MaskedDelta:
         inner *= 2 if layer.mlp.gate is None else 3
         scores = 4 * layer.attention.n_heads * positions
         per_row = positions * (8 * hidden + inner + scores) + 3 * 4096
-        fit = self.memory_budget // (2 * per_row * self.precision.state.itemsize)
+        fit = self.memory_budget // (2 * per_row * self.encoder.precision.state.itemsize)
         return max(1, min(MAX_POSITIONS // positions, fit))
 
 

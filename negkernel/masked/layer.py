@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from negkernel.delta.layer import Entries, hidden_shift
-from negkernel.families.parts import Norm, Precision
+from negkernel.families.parts import Norm
 from negkernel.families.rotary import rotate
 from negkernel.masked.carried import Carried
 from negkernel.masked.parts import EncoderLayer
@@ -28,7 +28,6 @@ def enter(
     entries: Entries,
     site: str,
     axis: str,
-    precision: Precision,
 ) -> Tensor:
     """Difference [R, H] of this layer's output at the probed position, for rows entering here."""
     up = at.base(base.up)
@@ -37,7 +36,7 @@ def enter(
     gate_at = None if gate is None else gate[where]
     change = hidden_shift(layer.mlp, gate_at, up[where], entries, site, axis)
     neurons, column = torch.unique(entries.neuron, return_inverse=True)
-    columns = layer.mlp.down.columns(neurons, precision)
+    columns = layer.mlp.down.columns(neurons)
     if len(entries) == at.rows:  # one neuron a row
         order = torch.argsort(entries.row)
         out = shift(columns, column[order], change[order])
@@ -46,7 +45,7 @@ def enter(
         weights[entries.row, column] = change
         out = weights @ columns
     if layer.post_norm:
-        out = norm_difference(layer.mlp_norm, base.mlp_norm_in, out, at, precision)
+        out = norm_difference(layer.mlp_norm, base.mlp_norm_in, out, at)
     return out
 
 
@@ -58,7 +57,6 @@ def step(
     entries: Entries,
     site: str,
     axis: str,
-    precision: Precision,
     *,
     last: bool,
 ) -> tuple[Tensor, Carried]:
@@ -68,9 +66,9 @@ def step(
     """
     dn = d
     if not layer.post_norm and layer.attention_norm is not None:
-        dn = norm_difference(layer.attention_norm, base.attention_norm_in, d, at, precision)
-    heads, after = _attention(layer, base, dn, at, precision, last=last)
-    branch = layer.attention.output.linear(heads, precision)
+        dn = norm_difference(layer.attention_norm, base.attention_norm_in, d, at)
+    heads, after = _attention(layer, base, dn, at, last=last)
+    branch = layer.attention.output.linear(heads)
     if at.everywhere and last:
         d = d[at.at_probe]
     elif after.everywhere and not at.everywhere:
@@ -79,14 +77,14 @@ def step(
     if layer.post_norm:
         assert layer.attention_norm is not None
         x = base.attention_norm_in
-        d = norm_difference(layer.attention_norm, x, d, at, precision, branch=branch)
+        d = norm_difference(layer.attention_norm, x, d, at, branch=branch)
         dn = d
     else:
         x = base.mlp_norm_in
-        dn = norm_difference(layer.mlp_norm, x, d, at, precision, branch=branch)
-    branch = _mlp(layer, base, dn, at, entries, site, axis, precision)
+        dn = norm_difference(layer.mlp_norm, x, d, at, branch=branch)
+    branch = _mlp(layer, base, dn, at, entries, site, axis)
     if layer.post_norm:
-        d = norm_difference(layer.mlp_norm, base.mlp_norm_in, d, at, precision, branch=branch)
+        d = norm_difference(layer.mlp_norm, base.mlp_norm_in, d, at, branch=branch)
     else:
         d += branch
     return d, at
@@ -97,7 +95,6 @@ def norm_difference(
     x: Tensor,
     d: Tensor,
     at: Carried,
-    precision: Precision,
     *,
     branch: Tensor | None = None,
 ) -> Tensor:
@@ -106,7 +103,7 @@ def norm_difference(
         at.base(x),
         d,
         at.index,
-        weight=spec.gain(precision),
+        weight=spec.gain(),
         eps=spec.eps,
         kind=spec.kind,
         branch=branch,
@@ -118,7 +115,6 @@ def _attention(
     base: LayerTrace,
     dn: Tensor,
     at: Carried,
-    precision: Precision,
     *,
     last: bool,
 ) -> tuple[Tensor, Carried]:
@@ -127,9 +123,9 @@ def _attention(
     R, S = at.rows, at.length
     after = at.only_probe() if last else at.all_positions()
     wanted = dn[at.at_probe] if at.everywhere and last else dn
-    dq = spec.query.linear(wanted, precision).view(-1, spec.n_heads, spec.head_dim)
-    dk = spec.key.linear(dn, precision).view(-1, spec.n_heads, spec.head_dim)
-    dv = spec.value.linear(dn, precision).view(-1, spec.n_heads, spec.head_dim)
+    dq = spec.query.linear(wanted).view(-1, spec.n_heads, spec.head_dim)
+    dk = spec.key.linear(dn).view(-1, spec.n_heads, spec.head_dim)
+    dv = spec.value.linear(dn).view(-1, spec.n_heads, spec.head_dim)
     if base.cos is not None and base.sin is not None:
         probed = at.probe[at.prompt]
         dq = _rotate(dq, base.cos, base.sin, probed, everywhere=at.everywhere and not last)
@@ -200,14 +196,13 @@ def _mlp(
     entries: Entries,
     site: str,
     axis: str,
-    precision: Precision,
 ) -> Tensor:
     """Difference of the MLP branch [T, H] with this layer's own shifts."""
     spec = layer.mlp
     base_up = at.base(base.up)
     base_gate = None if base.gate is None else at.base(base.gate)
-    dup = spec.up.linear(dn, precision)
-    dgate = None if spec.gate is None else spec.gate.linear(dn, precision)
+    dup = spec.up.linear(dn)
+    dgate = None if spec.gate is None else spec.gate.linear(dn)
     dh = mlp(base_gate, base_up, dgate, dup, at.index, activation=spec.activation)
     if len(entries):
         row = at.at_probe[entries.row]
@@ -217,4 +212,4 @@ def _mlp(
         if base_gate is not None and dgate is not None:
             gate = base_gate[where] + dgate[row, entries.neuron]
         dh[row, entries.neuron] += hidden_shift(spec, gate, up, entries, site, axis)
-    return spec.down.linear(dh, precision)
+    return spec.down.linear(dh)

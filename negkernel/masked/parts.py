@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from negkernel.families.parts import MLP, Attention, Norm, Projection
+from negkernel.families.parts import MLP, Attention, Norm, Precision, Projection
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class Encoder:
     def n_layers(self) -> int:
         """Number of layers."""
         return len(self.layers)
+
+    @property
+    def precision(self) -> Precision:
+        """What it computes in."""
+        return self.head.decoder.precision
 
     def projections(self) -> list[Projection]:
         """Every linear map that is read."""

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from negkernel.delta.layer import Entries
-from negkernel.families.parts import Precision
 from negkernel.masked.carried import Carried
 from negkernel.masked.layer import enter, step
 from negkernel.masked.parts import Encoder
@@ -31,7 +30,6 @@ def propagate(
     *,
     site: str,
     axis: str,
-    precision: Precision,
     readings: bool = False,
 ) -> Tensor:
     """Differences of log p(target) for one batch of rows.
@@ -55,14 +53,14 @@ def propagate(
     first = int(rows.first_layer()[0])
     layer, base = encoder.layers[first], trace.layers[first]
     at = _on(Carried(rows.prompt, trace.probe, False, trace.length), layer.device)
-    d = enter(layer, base, at, _entries(rows, first, base.up), site, axis, precision)
+    d = enter(layer, base, at, _entries(rows, first, base.up), site, axis)
     for index in range(first + 1, encoder.n_layers):
         layer, base = encoder.layers[index], trace.layers[index]
         d, at = d.to(layer.device), _on(at, layer.device)
         entries = _entries(rows, index, base.up)
         last = index == encoder.n_layers - 1
-        d, at = step(layer, base, d, at, entries, site, axis, precision, last=last)
-    return _read_out(encoder, trace, d, at.prompt, targets, precision, readings)
+        d, at = step(layer, base, d, at, entries, site, axis, last=last)
+    return _read_out(encoder, trace, d, at.prompt, targets, readings)
 
 
 def _read_out(
@@ -71,7 +69,6 @@ def _read_out(
     d: Tensor,
     prompt: Tensor,
     targets: Tensor,
-    precision: Precision,
     readings: bool,
 ) -> Tensor:
     """Take differences of the last layer's output [R, H] through the head."""
@@ -79,24 +76,24 @@ def _read_out(
     d, prompt = d.to(device), prompt.to(device)
     final = encoder.final_norm
     if final is not None:
-        gain = final.gain(precision)
+        gain = final.gain()
         d = norm(trace.final_norm_in, d, prompt, weight=gain, eps=final.eps, kind=final.kind)
-    d = head.dense.linear(d, precision)
+    d = head.dense.linear(d)
     d = mlp(None, trace.head_up, None, d, prompt, activation=head.activation)
-    gain = head.norm.gain(precision)
+    gain = head.norm.gain()
     dn = norm(trace.head_norm_in, d, prompt, weight=gain, eps=head.norm.eps, kind=head.norm.kind)
     weight = head.decoder.weight
 
     def tile(start: int, stop: int) -> Tensor:
-        return weight[start:stop].to(precision.operand)
+        return weight[start:stop].to(encoder.precision.operand)
 
-    dn, targets, base = precision.rounded(dn), targets.to(device), trace.logprob
+    dn, targets, base = encoder.precision.rounded(dn), targets.to(device), trace.logprob
     if readings:
-        picked = precision.rounded(weight[targets])
-        centre = precision.matmul(base.exp(), weight.t())
+        picked = encoder.precision.rounded(weight[targets])
+        centre = encoder.precision.matmul(base.exp(), weight.t())
         return from_differences(dn, tile, picked, centre, base, targets, prompt)
     # On a GPU one kernel takes the matrix as it is; elsewhere it is rounded tile by tile.
-    whole = weight.is_cuda and weight.dtype == precision.operand
+    whole = weight.is_cuda and weight.dtype == encoder.precision.operand
     return logprob(dn, weight if whole else tile, base, targets, prompt)
 
 

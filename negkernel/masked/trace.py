@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from negkernel.families.activations import activate
-from negkernel.families.parts import Norm, Precision
+from negkernel.families.parts import Norm
 from negkernel.families.rotary import rotate
 from negkernel.masked.parts import Encoder, EncoderLayer
 
@@ -67,32 +67,30 @@ class Trace:
 
 
 @torch.no_grad()
-def trace(
-    encoder: Encoder, prompts: Sequence[Sequence[int]], probe: Tensor, precision: Precision
-) -> Trace:
+def trace(encoder: Encoder, prompts: Sequence[Sequence[int]], probe: Tensor) -> Trace:
     """Run the base computation of ``prompts``, all of one length, probed at ``probe`` [P]."""
     ids = torch.tensor([list(prompt) for prompt in prompts])
     x = encoder.embed(ids.to(encoder.layers[0].device)).transpose(0, 1).contiguous()
     layers = []
     for layer in encoder.layers:
-        x, base = _layer(layer, x.to(layer.device), precision)
+        x, base = _layer(layer, x.to(layer.device))
         layers.append(base)
     x = x[probe.to(x.device), torch.arange(len(probe), device=x.device)]
     head = encoder.head
-    n = x if encoder.final_norm is None else encoder.final_norm(x, precision)
-    head_up = head.dense.affine(n, precision)
+    n = x if encoder.final_norm is None else encoder.final_norm(x)
+    head_up = head.dense.affine(n)
     head_norm_in = activate(head_up, head.activation)
-    logits = head.decoder.affine(head.norm(head_norm_in, precision), precision)
+    logits = head.decoder.affine(head.norm(head_norm_in))
     return Trace(probe, layers, x, head_up, head_norm_in, F.log_softmax(logits, dim=-1))
 
 
-def _layer(layer: EncoderLayer, x: Tensor, precision: Precision) -> tuple[Tensor, LayerTrace]:
+def _layer(layer: EncoderLayer, x: Tensor) -> tuple[Tensor, LayerTrace]:
     spec, mlp = layer.attention, layer.mlp
     S, P, H = x.shape
     n = x.view(S * P, H)
-    n = n if layer.post_norm else _norm(layer.attention_norm, n, precision)
+    n = n if layer.post_norm else _norm(layer.attention_norm, n)
     query, key, value = (
-        projection.affine(n, precision).view(S, P * spec.n_heads, spec.head_dim)
+        projection.affine(n).view(S, P * spec.n_heads, spec.head_dim)
         for projection in (spec.query, spec.key, spec.value)
     )
     cos = sin = None
@@ -104,16 +102,16 @@ def _layer(layer: EncoderLayer, x: Tensor, precision: Precision) -> tuple[Tensor
     # [S, P, heads, D] -> [P, heads, S, D] and back
     q, k, v = (t.permute(1, 2, 0, 3) for t in (query, key, value))
     heads = F.scaled_dot_product_attention(q, k, v, mask, scale=spec.scale).permute(2, 0, 1, 3)
-    attended = x + spec.output.affine(heads.reshape(S * P, -1), precision).view(S, P, H)
+    attended = x + spec.output.affine(heads.reshape(S * P, -1)).view(S, P, H)
 
-    middle = _norm(layer.attention_norm, attended, precision) if layer.post_norm else attended
-    m = middle if layer.post_norm else layer.mlp_norm(middle, precision)
+    middle = _norm(layer.attention_norm, attended) if layer.post_norm else attended
+    m = middle if layer.post_norm else layer.mlp_norm(middle)
     m = m.view(S * P, H)
-    up = mlp.up.affine(m, precision)
-    gate = None if mlp.gate is None else mlp.gate.affine(m, precision)
+    up = mlp.up.affine(m)
+    gate = None if mlp.gate is None else mlp.gate.affine(m)
     hidden = activate(up if gate is None else gate, mlp.activation)
     hidden = hidden if gate is None else hidden.mul_(up)
-    out = middle + mlp.down.affine(hidden, precision).view(S, P, H)
+    out = middle + mlp.down.affine(hidden).view(S, P, H)
     base = LayerTrace(
         attention_norm_in=attended if layer.post_norm else x,
         query=query,
@@ -126,11 +124,11 @@ def _layer(layer: EncoderLayer, x: Tensor, precision: Precision) -> tuple[Tensor
         cos=cos,
         sin=sin,
     )
-    return layer.mlp_norm(out, precision) if layer.post_norm else out, base
+    return layer.mlp_norm(out) if layer.post_norm else out, base
 
 
-def _norm(norm: Norm | None, x: Tensor, precision: Precision) -> Tensor:
-    return x if norm is None else norm(x, precision)
+def _norm(norm: Norm | None, x: Tensor) -> Tensor:
+    return x if norm is None else norm(x)
 
 
 def window_mask(S: int, window: int | None, device: torch.device) -> Tensor | None:

@@ -140,10 +140,10 @@ def _traced(
     site: str,
     axis: str,
 ) -> Ground:
-    decoder, precision = runner.decoder, runner.precision
+    decoder = runner.decoder
     tokens = request.tokens[first:last]
-    base = trace(decoder, tokens, precision)
-    layers = backward.gradients(decoder, base, targets, site=site, precision=precision, log=True)
+    base = trace(decoder, tokens)
+    layers = backward.gradients(decoder, base, targets, site=site, log=True)
     slope = {layer: gradient.cpu() for layer, gradient in layers}
     activation = [
         layer_activation(decoder, base, layer, site).cpu() for layer in range(decoder.n_layers)

@@ -166,9 +166,9 @@ def test_the_shares_of_a_normed_sum_add_up_to_it(case):
 
     model = build(CASES[case])
     runner = Engine(model)._host.method("delta")
-    base = trace(runner.decoder, PROMPTS, runner.precision)
+    base = trace(runner.decoder, PROMPTS)
     block, of = runner.decoder.blocks[1], base.layers[1]
     hidden = layer_activation(runner.decoder, base, 1, "post")
-    added = _added(block, of, hidden, runner.precision)
-    whole = block.mlp_out(of.mlp_out, runner.precision)
+    added = _added(block, of, hidden)
+    whole = block.mlp_out(of.mlp_out)
     torch.testing.assert_close(added.coefficient @ added.columns, whole, rtol=1e-12, atol=1e-12)

@@ -9,15 +9,10 @@ from negkernel.delta.trace import trace
 from negkernel.families import describe
 from negkernel.families.parts import Precision
 
-PRECISION = Precision(torch.float32, torch.float32)
-
 
 def test_batches_of_the_same_prompts_get_the_same_tensors():
-    base = trace(
-        describe(build("llama", torch.float32), PRECISION),
-        [[1, 2, 3], [1, 2, 4, 5], [6]],
-        PRECISION,
-    )
+    decoder = describe(build("llama", torch.float32), Precision(torch.float32, torch.float32))
+    base = trace(decoder, [[1, 2, 3], [1, 2, 4, 5], [6]])
     whole = base.prefix(0, None, 0, 3)
     again = base.prefix(0, None, 0, 3)
     assert all(a is b for a, b in zip(whole, again, strict=True))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel.families.parts import MLP, Attention, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Norm, Precision, Projection, bind
 from negkernel.masked.families.registry import activation, register
 from negkernel.masked.parts import Encoder, EncoderLayer, Head, layer_norm
 
@@ -66,7 +66,8 @@ def _embed(embeddings: Any, ids: Tensor, positions: Tensor, precision: Precision
     words = embeddings.word_embeddings(ids).to(precision.state)
     words = words + embeddings.token_type_embeddings.weight[0]
     words = words + embeddings.position_embeddings(positions)
-    return layer_norm(embeddings.LayerNorm)(words, precision)
+    norm: Norm = bind(layer_norm(embeddings.LayerNorm), precision)
+    return norm(words)
 
 
 def _layer(layer: Any, config: Any) -> EncoderLayer:

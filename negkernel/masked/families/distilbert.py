@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel.families.parts import MLP, Attention, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Norm, Precision, Projection, bind
 from negkernel.masked.families.registry import activation, register
 from negkernel.masked.parts import Encoder, EncoderLayer, Head, layer_norm
 
@@ -22,7 +22,8 @@ def describe(model: Any, precision: Precision) -> Encoder:
         words = embeddings.word_embeddings(ids).to(precision.state)
         positions = torch.arange(ids.shape[1], device=ids.device)
         words = words + embeddings.position_embeddings(positions)
-        return layer_norm(embeddings.LayerNorm)(words, precision)
+        norm: Norm = bind(layer_norm(embeddings.LayerNorm), precision)
+        return norm(words)
 
     return Encoder(
         layers=tuple(_layer(layer, config) for layer in body.transformer.layer),

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from negkernel.families.parts import MLP, Attention, Norm, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Norm, Precision, Projection, bind
 from negkernel.families.rotary import Rotary
 from negkernel.masked.families.registry import activation, register
 from negkernel.masked.parts import Encoder, EncoderLayer, Head, layer_norm
@@ -29,7 +29,8 @@ def describe(model: Any, precision: Precision) -> Encoder:
 
     def embed(ids: Tensor) -> Tensor:
         words = embeddings.tok_embeddings(ids).to(precision.state)
-        return layer_norm(embeddings.norm)(words, precision)
+        norm: Norm = bind(layer_norm(embeddings.norm), precision)
+        return norm(words)
 
     return Encoder(
         layers=tuple(_layer(layer, config, rotary[layer.attention_type]) for layer in body.layers),

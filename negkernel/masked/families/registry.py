@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from negkernel.families.activations import activation_name
-from negkernel.families.parts import Precision
+from negkernel.families.parts import Precision, bind
 from negkernel.families.registry import refuse_hooks
 from negkernel.families.weights import why_not_dense
 from negkernel.masked.parts import Encoder
@@ -47,7 +47,7 @@ def describe(model: Any, precision: Precision) -> Encoder:
             f"{', '.join(registered())}. Use method='full' (or 'auto'), which runs the model's "
             "own modules."
         )
-    encoder = _FAMILIES[model_type](model, precision)
+    encoder: Encoder = bind(_FAMILIES[model_type](model, precision), precision)
     for projection in encoder.projections():
         reason = why_not_dense(projection.module)
         if reason is not None:
