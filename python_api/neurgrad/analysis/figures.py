@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
+
+from negkernel.extras import need
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def axes(xlabel: str, ylabel: str, *, panels: int = 1) -> tuple[Figure, list[Axes]]:
     """Make a figure of ``panels`` plots side by side with labelled axes."""
+    need("matplotlib", "plots", "drawing")
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(1.5 + 3.5 * panels, 3.4), layout="constrained")
     row = list(figure.subplots(1, panels, squeeze=False)[0])
     for ax in row:

@@ -66,7 +66,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         status = command.main(given, prog_name="negkernel", standalone_mode=False)
     except typer.TyperException as error:
         return _refuse(_with_value(error.format_message(), given))
-    except (ValueError, IndexError, NotImplementedError, OSError) as error:
+    except (
+        ValueError,
+        IndexError,
+        NotImplementedError,
+        OSError,
+        ModuleNotFoundError,
+    ) as error:
         return _refuse(str(error))
     except (KeyboardInterrupt, typer.Abort):
         return 130

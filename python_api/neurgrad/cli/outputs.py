@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from negkernel.extras import need
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -73,6 +75,7 @@ def write_result(
     elif path.suffix.lower() == ".csv":
         frame.to_csv(prepared, index=False)
     else:
+        need("pyarrow", "parquet", "a Parquet file")
         frame.to_parquet(prepared, index=False)
     with prepared.open("rb") as file:
         os.fsync(file.fileno())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from negkernel.extras import need
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -59,6 +61,7 @@ def _read(path: Path) -> pd.DataFrame:
             return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         if suffix == ".jsonl":
             return _read_jsonl(path)
+        need("pyarrow", "parquet", f"a {suffix} file")
         return pd.read_parquet(path) if suffix == ".parquet" else pd.read_feather(path)
     except pd.errors.EmptyDataError:
         raise ValueError("the file is empty") from None

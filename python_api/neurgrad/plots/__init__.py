@@ -5,6 +5,10 @@ of Okabe and Ito, which colour-blind readers tell apart; lines differ in their m
 Slopes are in probability per unit of activation.
 """
 
+from negkernel.extras import need
+
+need("matplotlib", "plots", "drawing")
+
 from neurgrad.plots.activation import activation_against_neg
 from neurgrad.plots.curves import sweep_curves
 from neurgrad.plots.draw import draw_all

@@ -15,6 +15,10 @@ Q prompts, K labels, N neurons of all layers in one flat axis (``layer * n_neuro
 "Packed" is :class:`neurgrad.features.PackedScores` or a store that yields blocks of it.
 """
 
+from negkernel.extras import need
+
+need("sklearn", "probes", "a probe")
+
 from neurgrad.probes.activation import ActProbe
 from neurgrad.probes.baselines import LMProbProbe, RandomProbe
 from neurgrad.probes.magn import MagnProbe

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
+from negkernel.extras import need
 from neurgrad.analysis.figures import axes
 from neurgrad.analysis.skills.gather import TaskFeatures
 from neurgrad.probes import TreeProbe, tree_features
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The paper's grid: 2^n trees of depth 2^m with n + m < 12.
 GRID = tuple((2**n, 2**m) for n in range(11) for m in range(1, 12) if n + m < 12)
@@ -91,6 +94,10 @@ def _up_to(label: int) -> str:
 
 def draw_tree(frame: pd.DataFrame) -> Figure:
     """Draw the frame of :func:`by_node`, a tree a panel; labels are their indices."""
+    need("matplotlib", "plots", "drawing")
+    from matplotlib.colors import to_rgb
+    from matplotlib.figure import Figure
+
     schemes = list(frame["splits"].unique())
     deepest = int(frame["node"].max()).bit_length()
     figure = Figure(figsize=(0.6 * 2**deepest, 1.2 * deepest * len(schemes)), layout="constrained")
