@@ -9,10 +9,10 @@ import pytest
 from negkernel.engine import METHODS
 from negkernel.sites import AXES, SITES
 from neurgrad import demo
-from neurgrad.cli import options
-from neurgrad.cli.neurons import parse_neurons
-from neurgrad.cli.prompt_files import read_prompts
-from neurgrad.cli.shifts import parse_shifts
+from neurgrad.cli.reading import options
+from neurgrad.cli.reading.neurons import parse_neurons
+from neurgrad.cli.reading.prompt_files import read_prompts
+from neurgrad.cli.reading.shifts import parse_shifts
 
 ASK = ("--model", "demo", "--prompt", "The capital of France is", "--target", "Paris")
 

@@ -42,7 +42,7 @@ def start(arguments: list[str]) -> multiprocessing.process.BaseProcess:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         [
-            "neurgrad.cli.execute",
+            "neurgrad.cli.running.execute",
             "transformers.models.auto.modeling_auto",
             "transformers.models.auto.tokenization_auto",
             "transformers.models.llama.modeling_llama",

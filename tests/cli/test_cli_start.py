@@ -10,7 +10,7 @@ import pytest
 
 from negkernel import __version__
 from neurgrad.cli import main
-from neurgrad.cli.prompt_files import read_prompts
+from neurgrad.cli.reading.prompt_files import read_prompts
 
 # Runs a command line and fails where it imported what only work should need.
 LIGHT = (

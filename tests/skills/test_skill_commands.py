@@ -8,7 +8,9 @@ from skill_features import write_agnews
 from neurgrad.analysis import skills
 from neurgrad.analysis.reproduce import ALIASES
 from neurgrad.analysis.reproduce import ARTEFACTS as OF_PROMPTS
-from neurgrad.cli import main, reproduce, task_options
+from neurgrad.cli import main
+from neurgrad.cli.commands import reproduce
+from neurgrad.cli.reading import task_options
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from negkernel import __version__
-from neurgrad.cli.data import data
-from neurgrad.cli.demo import demo
-from neurgrad.cli.grad import grad
-from neurgrad.cli.info import info
-from neurgrad.cli.probe import EPILOG as PROBE_EPILOG
-from neurgrad.cli.probe import probe
-from neurgrad.cli.reproduce import EPILOG, reproduce
-from neurgrad.cli.sweep import sweep
+from neurgrad.cli.commands.data import data
+from neurgrad.cli.commands.demo import demo
+from neurgrad.cli.commands.grad import grad
+from neurgrad.cli.commands.info import info
+from neurgrad.cli.commands.probe import EPILOG as PROBE_EPILOG
+from neurgrad.cli.commands.probe import probe
+from neurgrad.cli.commands.reproduce import EPILOG, reproduce
+from neurgrad.cli.commands.sweep import sweep
 
 EXAMPLE = (
     'Example: [bold]negkernel {} --model demo --prompt "The capital of France is" --target Paris[/]'

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurgrad import demo
-from neurgrad.cli.quiet import quiet_loading
+from neurgrad.cli.showing.quiet import quiet_loading
 
 if TYPE_CHECKING:
     import pandas as pd

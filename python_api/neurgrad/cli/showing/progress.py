@@ -25,7 +25,7 @@ def progress(total: int, done: int, unit: str) -> Iterator[tqdm]:
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from neurgrad.cli.messages import LOGGERS
+    from neurgrad.cli.showing.messages import LOGGERS
 
     bar = tqdm(
         total=total,

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from neurgrad.cli.errors import blame, refuse
-from neurgrad.cli.task_options import SplitsChoice
+from neurgrad.cli.reading.task_options import SplitsChoice
 
 LEAST = 6  # training prompts, so that a sixth of them is left for validation
 
@@ -23,7 +23,7 @@ class TaskStudy:
     Attributes
     ----------
     model, dtype, device, tasks, shots, splits, limit, labels, root, light, output
-        See :mod:`neurgrad.cli.task_options`.
+        See :mod:`neurgrad.cli.reading.task_options`.
     """
 
     model: str
@@ -42,8 +42,8 @@ class TaskStudy:
         """Check everything, then compute the artefacts and say where they are."""
         from neurgrad.analysis.skills import Study, reproduce
         from neurgrad.analysis.skills.artefacts import chosen
-        from neurgrad.cli.messages import messages
-        from neurgrad.cli.models import load_engine
+        from neurgrad.cli.reading.models import load_engine
+        from neurgrad.cli.showing.messages import messages
 
         with blame("NAME"):
             wanted = chosen(names, light=self.light)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurgrad.cli.errors import blame, refuse
-from neurgrad.cli.quiet import quiet_loading
+from neurgrad.cli.showing.quiet import quiet_loading
 
 if TYPE_CHECKING:
     import torch

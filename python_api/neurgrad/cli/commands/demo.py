@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from neurgrad.cli.study import Study
+    from neurgrad.cli.running.study import Study
     from neurgrad.demo import Kind
 
 NEXT = """\
@@ -31,7 +31,7 @@ def demo(
     ] = None,
 ) -> None:
     """Sweep and differentiate the embedded models, in seconds and without a network."""
-    from neurgrad.cli.study import study, write_facts
+    from neurgrad.cli.running.study import study, write_facts
 
     if write_prompts is not None:
         n = write_facts(write_prompts, "masked" if model == "masked" else "causal", seed)
@@ -46,7 +46,7 @@ def demo(
 def _print(found: Study) -> None:
     from rich.console import Console
 
-    from neurgrad.cli.tables import key_values, neuron_table
+    from neurgrad.cli.showing.tables import key_values, neuron_table
 
     console = Console(highlight=False)
     console.print(found.engine, style="dim", soft_wrap=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from neurgrad.cli.command import run_command
-from neurgrad.cli.options import (
+from neurgrad.cli.reading.options import (
     AxisOption,
     ChatOption,
     DeviceOption,
@@ -26,6 +25,7 @@ from neurgrad.cli.options import (
     TargetPrefixOption,
     TolOption,
 )
+from neurgrad.cli.running.command import run_command
 
 
 def sweep(

@@ -14,8 +14,8 @@ from negkernel.neurons import check_shifts
 from negkernel.plan import Plan
 from negkernel.sites import resolve_site
 from neurgrad.cli.errors import blame, refuse
-from neurgrad.cli.job import Job
-from neurgrad.cli.models import apply_chat, load_engine
+from neurgrad.cli.reading.job import Job
+from neurgrad.cli.reading.models import apply_chat, load_engine
 from neurgrad.features.identity import model_digest
 from neurgrad.runs import Shard, rows_per_shard, split
 

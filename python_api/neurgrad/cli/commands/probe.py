@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from neurgrad.cli.options import DeviceOption, DTypeOption, ModelOption
-from neurgrad.cli.task_options import (
+from neurgrad.cli.reading.options import DeviceOption, DTypeOption, ModelOption
+from neurgrad.cli.reading.task_options import (
     ARTEFACTS,
     LabelsOption,
     LightOption,
@@ -17,7 +17,7 @@ from neurgrad.cli.task_options import (
     SplitsOption,
     TaskOption,
 )
-from neurgrad.cli.task_study import TaskStudy
+from neurgrad.cli.running.task_study import TaskStudy
 
 EPILOG = "Example: [bold]negkernel probe --task paws --model PATH --shots 2 --output skills[/]"
 

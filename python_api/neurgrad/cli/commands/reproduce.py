@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from neurgrad.cli.errors import blame, refuse
-from neurgrad.cli.options import DeviceOption, DTypeOption, ModelOption, PromptsOption
-from neurgrad.cli.task_options import ARTEFACTS as OF_TASKS
-from neurgrad.cli.task_options import (
+from neurgrad.cli.reading.options import DeviceOption, DTypeOption, ModelOption, PromptsOption
+from neurgrad.cli.reading.task_options import ARTEFACTS as OF_TASKS
+from neurgrad.cli.reading.task_options import (
     LabelsOption,
     LightOption,
     RootOption,
@@ -19,7 +19,7 @@ from neurgrad.cli.task_options import (
     SplitsOption,
     TaskOption,
 )
-from neurgrad.cli.task_study import TaskStudy
+from neurgrad.cli.running.task_study import TaskStudy
 
 EPILOG = "Example: [bold]negkernel reproduce fig3 --model demo --limit 4 --output study[/]"
 
@@ -95,9 +95,9 @@ def reproduce(
         if value:
             refuse(option, "is for artefacts of tasks; name some, or a --task")
 
-    from neurgrad.cli.models import DEMO
-    from neurgrad.cli.outputs import check_plot_folder
-    from neurgrad.cli.prompt_files import read_prompts
+    from neurgrad.cli.reading.models import DEMO
+    from neurgrad.cli.reading.outputs import check_plot_folder
+    from neurgrad.cli.reading.prompt_files import read_prompts
 
     if prompts is None and model not in DEMO:
         refuse("--prompts", "missing: only the embedded models have prompts of their own")
@@ -112,9 +112,9 @@ def reproduce(
 
     from neurgrad import analysis, demo
     from neurgrad.analysis.reproduce import chosen
-    from neurgrad.cli.messages import messages
-    from neurgrad.cli.models import load_engine
-    from neurgrad.cli.progress import progress
+    from neurgrad.cli.reading.models import load_engine
+    from neurgrad.cli.showing.messages import messages
+    from neurgrad.cli.showing.progress import progress
 
     with blame("NAME", " ".join(names or [])):
         wanted = chosen(names or ["all"])

@@ -24,7 +24,7 @@ def info(
     """Show devices, versions, kernels, and which method serves a model."""
     from rich.console import Console
 
-    from neurgrad.cli.tables import key_values
+    from neurgrad.cli.showing.tables import key_values
 
     console = Console(highlight=False)
     if model is not None:
@@ -52,7 +52,7 @@ def _devices() -> dict[str, str]:
     import torch
 
     from negkernel.loading import default_memory_budget
-    from neurgrad.cli.models import device_name
+    from neurgrad.cli.reading.models import device_name
 
     devices = [torch.device("cpu")]
     devices += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
@@ -89,8 +89,8 @@ def _model_lines(model: str) -> dict[str, str]:
     from negkernel import Engine
     from negkernel.loading import checkpoint_task
     from neurgrad import demo
-    from neurgrad.cli.models import DEMO
-    from neurgrad.cli.quiet import quiet_loading
+    from neurgrad.cli.reading.models import DEMO
+    from neurgrad.cli.showing.quiet import quiet_loading
 
     auto = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM}
     path = str(demo.folder(DEMO[model])) if model in DEMO else model

@@ -13,11 +13,11 @@ from typing import Any
 
 from negkernel import Gradients, Sweep
 from neurgrad.cli.errors import blame, refuse
-from neurgrad.cli.job import Job
-from neurgrad.cli.models import environment
-from neurgrad.cli.outputs import run_folder
-from neurgrad.cli.progress import progress
-from neurgrad.cli.session import Session
+from neurgrad.cli.reading.job import Job
+from neurgrad.cli.reading.models import environment
+from neurgrad.cli.reading.outputs import run_folder
+from neurgrad.cli.running.session import Session
+from neurgrad.cli.showing.progress import progress
 from neurgrad.runs import Run, RunError, read_manifest
 
 LONG = 2e12  # FLOPs from which on an estimate of the seconds is worth a trial

@@ -9,16 +9,16 @@ import numpy as np
 from rich.console import Console
 
 from negkernel import Gradients, Sweep
-from neurgrad.cli.job import Job
-from neurgrad.cli.neurons import Choice
-from neurgrad.cli.outputs import write_result
-from neurgrad.cli.tables import key_values, neuron_table
+from neurgrad.cli.reading.job import Job
+from neurgrad.cli.reading.neurons import Choice
+from neurgrad.cli.reading.outputs import write_result
+from neurgrad.cli.showing.tables import key_values, neuron_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from negkernel.plan import Plan
-    from neurgrad.cli.session import Session
+    from neurgrad.cli.running.session import Session
 
 SHOWN_PROMPTS, SHOWN_NEURONS = 3, 16
 

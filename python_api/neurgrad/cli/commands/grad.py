@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from neurgrad.cli.command import run_command
-from neurgrad.cli.options import (
+from neurgrad.cli.reading.options import (
     ChatOption,
     DeviceOption,
     DryRunOption,
@@ -22,6 +21,7 @@ from neurgrad.cli.options import (
     TargetOption,
     TargetPrefixOption,
 )
+from neurgrad.cli.running.command import run_command
 
 
 def grad(

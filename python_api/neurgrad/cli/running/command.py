@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurgrad.cli.job import read_job
-from neurgrad.cli.outputs import run_folder
+from neurgrad.cli.reading.job import read_job
+from neurgrad.cli.reading.outputs import run_folder
 
 
 def run_command(**options: Any) -> int:
@@ -22,9 +22,9 @@ def run_command(**options: Any) -> int:
         print(f"{output} is complete; leave --resume out to compute it again")
         return 0
     # Torch comes with these: bad options are refused before its seconds are spent.
-    from neurgrad.cli.execute import execute, kept_in, open_session
-    from neurgrad.cli.messages import messages
-    from neurgrad.cli.report import report, report_plan
+    from neurgrad.cli.running.execute import execute, kept_in, open_session
+    from neurgrad.cli.showing.messages import messages
+    from neurgrad.cli.showing.report import report, report_plan
     from neurgrad.runs import remove
 
     with messages(), kept_in(job) as folder:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurgrad.cli.errors import blame, refuse
-from neurgrad.cli.neurons import Choice, parse_neurons
-from neurgrad.cli.outputs import check_output, check_plot_folder, run_folder
-from neurgrad.cli.prompt_files import read_prompts
-from neurgrad.cli.shifts import parse_shifts
+from neurgrad.cli.reading.neurons import Choice, parse_neurons
+from neurgrad.cli.reading.outputs import check_output, check_plot_folder, run_folder
+from neurgrad.cli.reading.prompt_files import read_prompts
+from neurgrad.cli.reading.shifts import parse_shifts
 
 if TYPE_CHECKING:
     import numpy as np

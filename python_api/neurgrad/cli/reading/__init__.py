@@ -1,0 +1,1 @@
+"""Read what users give: options, prompt files, models, places to write to."""

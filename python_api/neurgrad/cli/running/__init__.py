@@ -1,0 +1,1 @@
+"""Run what a command asks for, with the model loaded."""

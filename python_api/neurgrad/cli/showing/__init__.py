@@ -1,0 +1,1 @@
+"""Show what users see: messages, progress, tables, reports."""
