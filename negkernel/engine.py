@@ -102,7 +102,8 @@ class Engine:
         device : str or torch.device, optional
             Where to put the model; leave it out when passing ``device_map``.
         **options
-            Passed on: ``revision``, ``device_map``, ``quantization_config``, ...
+            Passed on: ``revision``, ``device_map``, ``quantization_config``,
+            ``gguf_file`` (a GGUF file in that place, dequantized; needs the package gguf), ...
 
         Raises
         ------

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from negkernel.extras import need
+
 GIB = 1024**3
 
 # Endings of class names that say what a model is for; a bare encoder's does not.
@@ -36,14 +38,17 @@ def load(
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
     path = Path(path_or_id)
-    if path.exists() and not (path / "config.json").is_file():
+    gguf_file = options.get("gguf_file")
+    if gguf_file is not None:
+        need("gguf", "gguf", "a GGUF file")
+    elif path.exists() and not (path / "config.json").is_file():
         raise ValueError(
             f"{str(path_or_id)!r} is not a model folder: it has no config.json; expected a folder "
             "written by save_pretrained, or a Hub id"
         )
     hub = {
         k: options[k]
-        for k in ("revision", "token", "cache_dir", "trust_remote_code")
+        for k in ("revision", "token", "cache_dir", "trust_remote_code", "gguf_file")
         if k in options
     }
     named = isinstance(dtype, str) and isinstance(getattr(torch, dtype, None), torch.dtype)
@@ -58,9 +63,19 @@ def load(
         auto = AutoModelForMaskedLM
     with _readable("model", path_or_id):
         model = auto.from_pretrained(path_or_id, dtype=dtype, **options)
+    if gguf_file is not None:
+        _forget_quantization(model)
     with _readable("tokenizer", path_or_id):
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, **hub)
     return (model if device is None else model.to(device)).eval(), tokenizer
+
+
+def _forget_quantization(model: Any) -> None:
+    """Make a dequantized model what it is: dense, and fit to be saved."""
+    for owner, name in ((model.config, "quantization_config"), (model, "hf_quantizer")):
+        if hasattr(owner, name):
+            delattr(owner, name)
+    model.is_quantized = False
 
 
 def _check_device(device: str | torch.device) -> None:

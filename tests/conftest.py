@@ -30,3 +30,23 @@ def nan_filled():
     assert torch.empty(3).isnan().all()
     yield
     torch.use_deterministic_algorithms(False)
+
+
+def _real(name):
+    from neurgrad import real
+
+    if not real.is_prepared(name):
+        pytest.skip(f"real model {name} is not prepared (`make real` fetches it)")
+    return real.load(name)
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """SmolLM2-135M-Instruct in an engine; tests share it and leave it as it is."""
+    return _real("smollm2")
+
+
+@pytest.fixture(scope="session")
+def antiberty():
+    """AntiBERTy, a masked model, in an engine; tests share it and leave it as it is."""
+    return _real("antiberty")

@@ -6,7 +6,17 @@ import sys
 
 import pytest
 
-OPTIONAL = ("matplotlib", "sklearn", "pyarrow", "scipy", "accelerate", "bitsandbytes", "triton")
+OPTIONAL = (
+    "matplotlib",
+    "sklearn",
+    "pyarrow",
+    "scipy",
+    "accelerate",
+    "bitsandbytes",
+    "triton",
+    "gguf",
+    "platformdirs",
+)
 
 # A finder in front of all others hides the packages, as if they were not installed.
 HIDE = f"""
@@ -61,6 +71,12 @@ assert main("info --model demo".split()) == 0
     [
         ("import neurgrad.plots", "matplotlib", "plots"),
         ("import neurgrad.probes", "sklearn", "probes"),
+        ("import neurgrad.real", "platformdirs", "real"),
+        (
+            "import negkernel; negkernel.Engine.from_pretrained('.', gguf_file='a.gguf')",
+            "gguf",
+            "gguf",
+        ),
         ("from neurgrad.analysis.figures import axes; axes('x', 'y')", "matplotlib", "plots"),
     ],
 )
