@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from negkernel.fork import undone_in_forks
+
 
 class RotaryState:
     """Memory of rotary modules that choose frequencies by the longest position they have seen."""
@@ -41,10 +43,15 @@ def borrowed(model: nn.Module) -> Iterator[RotaryState]:
     """Put ``model`` in evaluation mode; on leaving, restore training flags and rotary state."""
     training = {module: module.training for module in model.modules()}
     rotary = RotaryState(model)
-    try:
-        model.eval()
-        yield rotary
-    finally:
+
+    def restore() -> None:
         for module, flag in training.items():
             module.training = flag
         rotary.restore()
+
+    with undone_in_forks(restore):
+        try:
+            model.eval()
+            yield rotary
+        finally:
+            restore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -18,6 +19,18 @@ R = TypeVar("R")
 # One lock a model and not one an engine: two engines may share a model, and hooks are the model's.
 _locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 _making = Lock()
+
+
+def _forget_locks() -> None:
+    """Begin a forked child with free locks: whoever held one is not there to release it.
+
+    The locks of the forking thread's own calls are forgotten too; their release finds its own.
+    """
+    global _locks, _making
+    _locks, _making = WeakKeyDictionary(), Lock()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
 
 
 @contextmanager

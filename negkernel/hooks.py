@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from negkernel.families.feed_forward import Edit, Site
+from negkernel.fork import undone_in_forks
 from negkernel.rows import Rows
 from negkernel.sites import shift_amount
 
@@ -19,7 +20,7 @@ def edited(sites: Sequence[Site], edits: dict[int, Edit]) -> Iterator[None]:
 
     ``x`` has all batch and sequence positions in one axis. The hooks are gone on leaving.
     """
-    with ExitStack() as stack:
+    with ExitStack() as stack, undone_in_forks(stack.close):
         for layer, edit in edits.items():
             stack.enter_context(sites[layer].edited(edit))
         yield
