@@ -11,7 +11,7 @@ CSRC := $(shell find csrc -type f)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo real test lint sanitize gpu clean
+.PHONY: demo real test lint sanitize gpu wheel clean
 
 demo: $(STAMP)
 	@$(BIN)/negkernel demo
@@ -44,6 +44,15 @@ sanitize: $(STAMP)
 gpu: $(STAMP)
 	@$(BIN)/python -m bench.gpu
 	@$(BIN)/pytest -ra tests/gpu
+
+# A wheel in dist/ for each of PYTHONS, tagged so that a package index takes it. OpenMP is left to
+# the one that PyTorch brings: two of them in a process fight for the cores.
+wheel: $(STAMP)
+	@for python in $(or $(PYTHONS),$(BIN)/python); do \
+	  raw=$$(mktemp -d) && "$$python" -m pip wheel --quiet --no-deps --wheel-dir "$$raw" . && \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --plat auto \
+	    --exclude libgomp.so.1 --wheel-dir dist "$$raw"/*.whl && rm -r "$$raw" || exit 1; \
+	done
 
 clean:
 	rm -rf build dist *.egg-info negkernel/_C*.so $(STAMP)

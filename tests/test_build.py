@@ -107,6 +107,27 @@ def test_the_compiled_module_can_be_left_out(source, tmp_path):
     assert not [name for name in names if name.startswith(("tests/", "bench/", "csrc/"))]
 
 
+def test_a_compiled_wheel_can_be_tagged_for_an_index(source, tmp_path):
+    auditwheel = Path(sys.executable).with_name("auditwheel")
+    if not auditwheel.exists():
+        pytest.skip("auditwheel, of Linux, is not installed")
+    wheel, _ = build(source, "wheel", tmp_path / "out")
+    command = [str(auditwheel), "repair", "--plat", "auto", "--exclude", "libgomp.so.1"]
+    done = subprocess.run(
+        [*command, "--wheel-dir", str(tmp_path / "tagged"), str(wheel)],
+        env={**os.environ, "PATH": f"{auditwheel.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (tagged,) = (tmp_path / "tagged").iterdir()
+    assert "-manylinux" in tagged.name
+    names = zipfile.ZipFile(tagged).namelist()
+    assert [name for name in names if name.startswith("negkernel/_C")]
+    assert not [name for name in names if "libgomp" in name]
+
+
 def test_the_sdist_can_build_the_compiled_module(source, tmp_path):
     sdist, _ = build(source, "sdist", tmp_path / "out")
     with tarfile.open(sdist) as archive:
