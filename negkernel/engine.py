@@ -16,7 +16,7 @@ from negkernel.guard import guarded, guarded_steps
 from negkernel.host import METHODS as METHODS
 from negkernel.host import Host
 from negkernel.loading import load
-from negkernel.neurons import Intervention, check_neurons, check_shifts
+from negkernel.neurons import Intervention, check_neurons, check_shifts, every_neuron
 from negkernel.plan import Plan, plan
 from negkernel.prompts import Prompts, Targets
 from negkernel.results import Gradients, Interventions, NegMap, Sweep
@@ -414,7 +414,7 @@ class Engine:
         host = self._host
         state = host.precision.state
         if neurons is not None:
-            neurons = check_neurons(neurons, len(request), self.n_layers, self.n_neurons)
+            neurons = check_neurons(neurons, len(request), self.widths)
             shifts = check_shifts(shifts, state)
         return plan(
             self,
@@ -436,8 +436,18 @@ class Engine:
         return self._host.n_layers
 
     @property
+    def widths(self) -> np.ndarray:
+        """Feed-forward neurons of each layer, int64 [L]."""
+        return self._host.widths
+
+    @property
+    def neurons(self) -> np.ndarray:
+        """(layer, index) of every neuron of the model, layer by layer, int64 [N, 2]."""
+        return every_neuron(self.widths)
+
+    @property
     def n_neurons(self) -> int:
-        """Feed-forward neurons in each layer."""
+        """Feed-forward neurons of a layer, of the widest where layers differ."""
         return self._host.n_neurons
 
     @property

@@ -77,8 +77,13 @@ class Host:
 
     @property
     def n_neurons(self) -> int:
-        """Feed-forward neurons in each layer."""
-        return self.feed_forwards[0].width
+        """Feed-forward neurons of the widest layer."""
+        return int(self.widths.max())
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Feed-forward neurons of each layer, int64 [L]."""
+        return np.array([one.width for one in self.feed_forwards])
 
     def site(self, name: str) -> str:
         """Resolve a site's name for this model, see :func:`negkernel.sites.resolve_site`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from negkernel.families.activations import activate
@@ -19,6 +20,12 @@ def at_site(gate: Tensor | None, up: Tensor, activation: str, site: str) -> Tens
         return up
     hidden = activate(up if gate is None else gate, activation)
     return hidden if gate is None else hidden * up
+
+
+def side_by_side(layers: Sequence[Tensor]) -> Tensor:
+    """Values [..., L, I] of layers with [..., I_l] each; NaN where a layer has no such neuron."""
+    widest = max(one.shape[-1] for one in layers)
+    return torch.stack([F.pad(x, (0, widest - x.shape[-1]), value=torch.nan) for x in layers], -2)
 
 
 def of_neurons(

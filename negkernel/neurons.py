@@ -18,7 +18,14 @@ class NeuronIndexError(IndexError, ValueError):
     """A (layer, index) pair that the model does not have."""
 
 
-def check_neurons(neurons: Any, n_prompts: int, n_layers: int, n_neurons: int) -> np.ndarray:
+def every_neuron(widths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """(layer, index) of each neuron of layers of these widths, int64 [sum(widths), 2]."""
+    layer = np.repeat(np.arange(len(widths)), widths)
+    first = np.repeat(np.cumsum(widths) - widths, widths)
+    return np.stack([layer, np.arange(len(layer)) - first], axis=1)
+
+
+def check_neurons(neurons: Any, n_prompts: int, widths: np.ndarray) -> np.ndarray:
     """Return ``neurons`` as an int64 array [N, 2] or [P, N, 2] of existing (layer, index) pairs.
 
     Raises
@@ -37,7 +44,7 @@ def check_neurons(neurons: Any, n_prompts: int, n_layers: int, n_neurons: int) -
             f"neurons has shape {list(array.shape)}; expected [N, 2] of (layer, index), or "
             f"[{n_prompts}, N, 2] with a list for each prompt"
         )
-    _check_range(array.reshape(-1, 2), n_layers, n_neurons)
+    _check_range(array.reshape(-1, 2), widths)
     return array
 
 
@@ -131,7 +138,7 @@ def intervention_rows(interventions: Sequence[Sequence[Intervention]], dtype: to
 
 
 def check_interventions(
-    interventions: Any, n_prompts: int, n_layers: int, n_neurons: int
+    interventions: Any, n_prompts: int, widths: np.ndarray
 ) -> list[list[Intervention]]:
     """Return P lists of R interventions, all of existing neurons; sites and axes may differ."""
     if not isinstance(interventions, list | tuple):
@@ -158,7 +165,7 @@ def check_interventions(
                     f"{type(one).__name__} is not a negkernel.Intervention; expected a list of "
                     "them, or a list of such lists per prompt"
                 )
-            _check_range(one.neurons, n_layers, n_neurons)
+            _check_range(one.neurons, widths)
     counts = sorted({len(row) for row in per_prompt})
     if counts[0] == 0 or len(counts) > 1:
         raise ValueError(
@@ -167,15 +174,20 @@ def check_interventions(
     return per_prompt
 
 
-def _check_range(pairs: np.ndarray, n_layers: int, n_neurons: int) -> None:
-    for column, name, size in ((0, "layer", n_layers), (1, "neuron index", n_neurons)):
-        wrong = (pairs[:, column] < 0) | (pairs[:, column] >= size)
-        if wrong.any():
-            pair = tuple(int(x) for x in pairs[wrong][0])
-            raise NeuronIndexError(
-                f"neuron {pair}: {name} {pair[column]} is out of range; expected 0 <= {name} < "
-                f"{size}"
-            )
+def _check_range(pairs: np.ndarray, widths: np.ndarray) -> None:
+    layer, index = pairs.T
+    for layer_wrong in ((layer < 0) | (layer >= len(widths))).nonzero()[0][:1]:
+        raise NeuronIndexError(
+            f"neuron {tuple(pairs[layer_wrong].tolist())}: layer {layer[layer_wrong]} is out of "
+            f"range; expected 0 <= layer < {len(widths)}"
+        )
+    for wrong in ((index < 0) | (index >= widths[layer])).nonzero()[0][:1]:
+        width, uneven = widths[layer[wrong]], len(set(widths.tolist())) > 1
+        raise NeuronIndexError(
+            f"neuron {tuple(pairs[wrong].tolist())}: neuron index {index[wrong]} is out of range; "
+            f"expected 0 <= neuron index < {width}"
+            + (f" in layer {layer[wrong]}" if uneven else "")
+        )
 
 
 def _integers(values: Any, name: str) -> np.ndarray:

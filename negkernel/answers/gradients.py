@@ -83,11 +83,16 @@ def _layers(
             site=site,
             log=log,
         )
+    widths = host.widths.tolist()
     for p, (logprob, values, gradient) in enumerate(results):
         prob = logprob.exp()[None]
-        for layer in range(host.n_layers):
+        for layer, width in enumerate(widths):
             yield LayerGradients(
-                slice(p, p + 1), layer, prob, gradient[None, :, layer], values[None, layer]
+                slice(p, p + 1),
+                layer,
+                prob,
+                gradient[None, :, layer, :width],
+                values[None, layer, :width],
             )
 
 
@@ -98,12 +103,13 @@ def gradients(
     site = host.site(site)
     P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
     dtype = host.result_dtype
-    prob, cg = np.empty((P, K), dtype), np.empty((P, K, L, I), dtype)
-    activation = np.empty((P, L, I), dtype)
+    prob, cg = np.empty((P, K), dtype), np.full((P, K, L, I), np.nan, dtype)
+    activation = np.full((P, L, I), np.nan, dtype)
     for part in by_layer(host, request, site=site, method=method, log=log):
         prob[part.prompts] = part.prob.cpu().numpy()
-        cg[part.prompts, :, part.layer] = part.cg.cpu().numpy()
-        activation[part.prompts, part.layer] = part.activation.cpu().numpy()
+        width = part.cg.shape[-1]
+        cg[part.prompts, :, part.layer, :width] = part.cg.cpu().numpy()
+        activation[part.prompts, part.layer, :width] = part.activation.cpu().numpy()
     return Gradients(
         **request.fields(),
         **host.identity(),
@@ -140,7 +146,7 @@ def path_gradients(
                 site=site,
             )
         for layer, gradient in layers:
-            cg[p, :, layer] = gradient.cpu().numpy()
+            cg[p, :, layer, : gradient.shape[-1]] = gradient.cpu().numpy()
     return Gradients(
         **request.fields(),
         **host.identity(),

@@ -17,7 +17,7 @@ from negkernel.rows import Rows
 
 def intervene(host: Host, request: Request, interventions: Any, *, method: str) -> Interventions:
     """Answer :meth:`negkernel.Engine.intervene`."""
-    lists = check_interventions(interventions, len(request), host.n_layers, host.n_neurons)
+    lists = check_interventions(interventions, len(request), host.widths)
     runner = host.method(method)
     state = host.precision.state
     P, R = len(lists), len(lists[0])

@@ -23,14 +23,14 @@ def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:
             "one is masked"
         )
     P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
-    increase = np.empty((P, K, L, I), host.result_dtype)
+    increase = np.full((P, K, L, I), np.nan, host.result_dtype)
     ids = torch.from_numpy(request.target_ids)
     for first, last in runner.groups(request.tokens):
         base = trace(runner.decoder, request.tokens[first:last])
         for layer, values in direct.direct_effects(
             runner.decoder, base, ids[first:last], norm=norm
         ):
-            increase[first:last, :, layer] = values.cpu().numpy()
+            increase[first:last, :, layer, : values.shape[-1]] = values.cpu().numpy()
     return request.squeeze(increase)
 
 

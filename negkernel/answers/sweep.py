@@ -40,7 +40,7 @@ def sweep(
     check_resolution(resolution)
     check_tol(tol)
     metrics = check_metrics(metrics, request.K, resolution)
-    pairs = check_neurons(neurons, len(request), host.n_layers, host.n_neurons)
+    pairs = check_neurons(neurons, len(request), host.widths)
     amounts = check_shifts(shifts, host.precision.state)
     site, axis = host.site(site), check_axis(axis)
     runner = host.method(method)
@@ -136,12 +136,12 @@ def neg_map(
         "site": site,
         "method": runner.name,
     }
-    size = host.n_layers, host.n_neurons
+    widths = host.widths
     dtype = host.result_dtype
     portions = spectral.portions(
         request,
         lambda some: _grounds(host, runner, some, site, axis),
-        size,
+        widths,
         spectral.paper_grid(radius, dtype),
         axis=axis,
         tol=tol,
@@ -150,7 +150,7 @@ def neg_map(
         identity=host.identity() | asked,
         progress=progress,
     )
-    found = spectral.collect(portions, request, size, dtype)
+    found = spectral.collect(portions, request, widths, dtype)
     return NegMap(**request.fields(), **host.identity(), **asked, **found)
 
 

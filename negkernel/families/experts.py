@@ -6,10 +6,11 @@ where no hook reaches. That forward is therefore written out here, with a place 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +30,10 @@ class Experts:
     Attributes
     ----------
     module : nn.Module
-        Holds ``gate_up_proj`` [E, 2 n, H], ``down_proj`` [E, H, n] and ``act_fn``; its forward
-        takes tokens [T, H], the chosen experts [T, k] and their weights [T, k].
+        Holds ``gate_up_proj`` [E, 2 n, H] with ``_apply_gate``, or ``up_proj`` [E, n, H] with
+        ``act_fn``, and ``down_proj`` [E, H, n]; all may be transposed, have biases and alternate
+        gates and ups, as transformers' attributes of the module say. Its forward takes tokens
+        [T, H], the chosen experts [T, k] and their weights [T, k].
     """
 
     module: Any
@@ -38,13 +41,13 @@ class Experts:
     @property
     def width(self) -> int:
         """Neurons of all experts."""
-        n_experts, _, per_expert = self.module.down_proj.shape
-        return int(n_experts * per_expert)
+        n_experts, per_expert = _size(self.module)
+        return n_experts * per_expert
 
     @property
     def gated(self) -> bool:
-        """Every expert is a gated MLP."""
-        return True
+        """Whether every expert is a gated MLP."""
+        return _gated(self.module)
 
     def site(self, name: str) -> ExpertSite:
         """Return where the resolved site ``name`` can be caught."""
@@ -60,83 +63,135 @@ class ExpertSite:
 
     @contextmanager
     def edited(self, edit: Edit) -> Iterator[None]:
-        """Apply ``edit`` in every forward of the experts until left."""
-        own = vars(self.module).get("forward")
+        """Apply ``edit`` in every forward of the experts until left.
 
-        def forward(x: Tensor, chosen: Tensor, weight: Tensor) -> Tensor:
-            return _forward(self.module, x, chosen, weight, self.name, edit)
+        Raises
+        ------
+        NotImplementedError
+            The experts' forward was replaced, or computes something else than what is written
+            out here.
+        """
+        # accelerate keeps the module's own forward there, and brings its weights before calling it.
+        place = "_old_forward" if hasattr(self.module, "_hf_hook") else "forward"
+        if place == "forward" and "forward" in vars(self.module):
+            raise NotImplementedError(
+                f"the forward of {type(self.module).__name__} has been replaced; its neurons can "
+                "only be caught in the module's own"
+            )
+        own = getattr(self.module, place)
 
-        self.module.forward = forward
+        def forward(*args: Tensor, **kwargs: Tensor) -> Tensor:
+            given = (*args, *kwargs.values())
+            if self.module not in _CHECKED:
+                _check(self.module, own, given)
+                _CHECKED.add(self.module)
+            return _forward(self.module, given, self.name, edit)
+
+        setattr(self.module, place, forward)
         try:
             yield
         finally:
-            if own is None:
+            if place == "forward":
                 del self.module.forward
             else:
-                self.module.forward = own
+                self.module._old_forward = own
 
 
-def _forward(
-    module: Any, x: Tensor, chosen: Tensor, weight: Tensor, name: str, edit: Edit
-) -> Tensor:
-    T = len(x)
-    n_experts, _, per_expert = module.down_proj.shape
-    # The router writes n_experts where it drops a choice: one column more, cut off again.
-    share = weight.new_zeros(T, n_experts + 1).scatter_add(1, chosen, weight)
-    routed = torch.zeros_like(share, dtype=torch.bool).scatter(1, chosen, True)[:, :n_experts]
+_CHECKED: WeakSet[nn.Module] = WeakSet()  # experts whose forward was found to be the one below
+
+
+def _check(module: Any, own: Callable[..., Tensor], given: tuple[Tensor, ...]) -> None:
+    """Refuse experts whose own forward does not give what :func:`_forward` does."""
+    right = own(*given)
+    found = _forward(module, given, "post", lambda _: None)
+    # Half the digits: another order of sums passes, another function does not.
+    budget = torch.finfo(right.dtype).eps ** 0.5 * right.abs().max()
+    if not ((found - right).abs().max() <= budget).item():
+        raise NotImplementedError(
+            f"{type(module).__name__} has the weights of a mixture of gated MLPs but computes "
+            "something else; its neurons cannot be caught"
+        )
+
+
+def _forward(module: Any, given: tuple[Tensor, ...], name: str, edit: Edit) -> Tensor:
+    x, chosen, weight = given
+    T, (E, n) = len(x), _size(module)
+    # The router writes E where it drops a choice: one column more, cut off again.
+    share = weight.new_zeros(T, E + 1).scatter_add(1, chosen, weight)
+    routed = torch.zeros_like(share, dtype=torch.bool).scatter(1, chosen, True)[:, :E]
     used = [(e, routed[:, e].nonzero()[:, 0]) for e in routed.any(0).nonzero()[:, 0].tolist()]
 
-    gate_up = x.new_zeros(T, n_experts, 2 * per_expert)
+    gated = _gated(module)
+    first = "gate_up_proj" if gated else "up_proj"
+    inner = x.new_zeros(T, E, 2 * n if gated else n)
     for e, tokens in used:
-        gate_up[tokens, e] = F.linear(x[tokens], module.gate_up_proj[e])
-    gate, up = gate_up.chunk(2, dim=-1)
-
-    def apply(part: Tensor) -> Tensor:
-        changed = edit(part.reshape(T, -1))
-        return part if changed is None else changed.view(part.shape)
-
-    gate = apply(gate) if name == "gate" else gate
-    up = apply(up) if name == "up" else up
-    hidden = module.act_fn(gate) * up
-    hidden = apply(hidden) if name == "post" else hidden
+        inner[tokens, e] = _linear(module, first, e, x[tokens])
+    if name != "post":
+        columns = _columns(module, name, n)
+        changed = edit(inner[..., columns].reshape(T, -1))
+        if changed is not None:
+            inner[..., columns] = changed.view(T, E, n)
+    hidden = x.new_zeros(T, E, n)
+    activate = module._apply_gate if gated else module.act_fn
+    for e, tokens in used:
+        hidden[tokens, e] = activate(inner[tokens, e])
+    if name == "post":
+        changed = edit(hidden.reshape(T, -1))
+        hidden = hidden if changed is None else changed.view(T, E, n)
 
     out = torch.zeros_like(x)
     for e, tokens in used:
-        expert = F.linear(hidden[tokens, e], module.down_proj[e]) * share[tokens, e, None]
+        expert = _linear(module, "down_proj", e, hidden[tokens, e]) * share[tokens, e, None]
         out = out.index_add(0, tokens, expert.to(out.dtype))
     return out
 
 
-def routed_experts(layer: nn.Module) -> Experts | None:
-    """Return a layer's routed experts, None where they are not laid out as :class:`Experts` says.
+def _linear(module: Any, name: str, e: int, x: Tensor) -> Tensor:
+    weight = getattr(module, name)[e]
+    bias = getattr(module, f"{name}_bias")[e] if getattr(module, "has_bias", False) else None
+    return F.linear(x, weight.t() if _transposed(module) else weight, bias)
 
-    Experts with biases, with gate and up interleaved, or with a gate function of their own
-    (gpt-oss) are such.
-    """
+
+def _columns(module: Any, name: str, n: int) -> slice:
+    """Where the gates or the ups are among the outputs of the first product."""
+    if not _gated(module):
+        return slice(0, n)
+    second = name == "up"
+    if getattr(module, "is_concatenated", True):
+        return slice(n, 2 * n) if second else slice(0, n)
+    return slice(int(second), None, 2)
+
+
+def _gated(module: Any) -> bool:
+    return isinstance(getattr(module, "gate_up_proj", None), Tensor)
+
+
+def _transposed(module: Any) -> bool:
+    return bool(getattr(module, "is_transposed", False))
+
+
+def _size(module: Any) -> tuple[int, int]:
+    """Experts, and neurons of each."""
+    E, rows, columns = module.down_proj.shape
+    return int(E), int(rows if _transposed(module) else columns)
+
+
+def routed_experts(layer: nn.Module) -> Experts | None:
+    """Return a layer's routed experts, None where none are laid out as :class:`Experts` says."""
     for module in layer.modules():
-        experts = getattr(module, "experts", None)
-        if isinstance(experts, nn.Module):
-            return Experts(experts) if _plain(experts) else None
+        if _plain(module):
+            return Experts(module)
     return None
 
 
 def _plain(experts: Any) -> bool:
-    gate_up, down = (getattr(experts, name, None) for name in ("gate_up_proj", "down_proj"))
-    if not (isinstance(gate_up, Tensor) and isinstance(down, Tensor) and gate_up.dim() == 3):
+    first = getattr(experts, "gate_up_proj", getattr(experts, "up_proj", None))
+    down = getattr(experts, "down_proj", None)
+    if not (isinstance(first, Tensor) and isinstance(down, Tensor) and first.dim() == 3):
         return False
-    n_experts, both, hidden = gate_up.shape
+    activation = "_apply_gate" if _gated(experts) else "act_fn"
     return (
-        tuple(down.shape) == (n_experts, hidden, both // 2)
-        and hasattr(experts, "act_fn")
-        and not getattr(experts, "has_bias", False)
+        down.dim() == 3
+        and hasattr(experts, activation)
         and not getattr(experts, "has_post_expert_norm", False)
-        and not getattr(experts, "is_transposed", False)
-        and getattr(experts, "is_concatenated", True)
-        and not _own_gate(experts)
     )
-
-
-def _own_gate(experts: Any) -> bool:
-    """Whether the experts' class brings a gate function: transformers gives the others its own."""
-    gate = getattr(type(experts), "_apply_gate", None)
-    return gate is not None and gate.__module__ == type(experts).__module__

@@ -42,8 +42,9 @@ def gradients(
     """
     P, K = targets.shape
     prompt = torch.arange(P).repeat_interleave(K)
-    inner = trace.layers[0].up.shape[-1]
-    out = torch.empty(P, K, encoder.n_layers, inner, dtype=encoder.precision.state)
+    widest = max(layer.up.shape[-1] for layer in trace.layers)
+    size = P, K, encoder.n_layers, widest
+    out = torch.full(size, torch.nan, dtype=encoder.precision.state)
     g = _from_logits(encoder, trace, targets, log)
     everywhere = False
     for index in reversed(range(encoder.n_layers)):
@@ -51,7 +52,7 @@ def gradients(
         device = layer.device
         at = Carried(prompt.to(device), trace.probe.to(device), everywhere, trace.length)
         neurons, g = _mlp(layer, base, g.to(device), at, site)
-        out[:, :, index] = neurons.view(P, K, -1).cpu()
+        out[:, :, index, : neurons.shape[-1]] = neurons.view(P, K, -1).cpu()
         if index:
             g = _attention(layer, base, g, at, lowest=index == 1)
             everywhere = index > 1

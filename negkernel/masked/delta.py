@@ -14,7 +14,7 @@ from negkernel.masked.parts import Encoder
 from negkernel.masked.propagate import propagate
 from negkernel.masked.trace import Trace, trace
 from negkernel.methods.base import Part, Work
-from negkernel.neuron_values import at_site, of_neurons
+from negkernel.neuron_values import at_site, of_neurons, side_by_side
 from negkernel.rows import Rows
 
 # Positions of one batch: enough for large matrix products, few enough that a batch's activations
@@ -119,7 +119,7 @@ class MaskedDelta:
         layers = range(self.encoder.n_layers)
         values = [layer_activation(self.encoder, base, i, site).cpu() for i in layers]
         logprob = base.logprob.cpu().gather(1, wanted)
-        return logprob, torch.stack(values, dim=1), torch.cat(gradient, dim=1)
+        return logprob, side_by_side(values), torch.cat(gradient, dim=1)
 
     def _trace(self, work: Work, first: int, prompts: Sequence[int]) -> Trace:
         tokens = [work.tokens[first + p] for p in prompts]

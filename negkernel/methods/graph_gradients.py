@@ -13,6 +13,7 @@ from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
 from negkernel.methods.full import probed_logprob
+from negkernel.neuron_values import side_by_side
 
 
 def gradients(
@@ -41,7 +42,7 @@ def gradients(
     Yields
     ------
     logprob [K], activation [L, I], gradient [K, L, I]
-        For each prompt in turn.
+        For each prompt in turn; NaN where a layer has fewer than I neurons.
 
     Raises
     ------
@@ -58,15 +59,27 @@ def gradients(
             with torch.enable_grad(), hooks.edited(sites, edits), _quantized_named(model):
                 logprob = probed_logprob(model, torch.tensor([list(ids)]), position)[0]
                 chosen = logprob[target.to(logprob.device)]
-                wanted = [probes[layer] for layer in range(len(sites))]
+                wanted = [probes[layer] for layer in sorted(probes)]
                 read = chosen if log else chosen.exp()
-                rows = [torch.autograd.grad(one, wanted, retain_graph=True) for one in read]
-            state = logprob.dtype
+                # A layer that the answer does not hang on has gradients of 0.
+                rows = [
+                    torch.autograd.grad(
+                        one, wanted, retain_graph=True, allow_unused=True, materialize_grads=True
+                    )
+                    for one in read
+                ]
+            slopes = [dict(zip(sorted(probes), row, strict=True)) for row in rows]
             yield (
                 chosen.detach().cpu(),
-                torch.stack([seen[layer].to(state).cpu() for layer in range(len(sites))]),
-                torch.stack([torch.stack([g.to(state).cpu() for g in row]) for row in rows]),
+                _aligned(seen, len(sites), logprob),
+                torch.stack([_aligned(by_layer, len(sites), logprob) for by_layer in slopes]),
             )
+
+
+def _aligned(by_layer: dict[int, Tensor], n_layers: int, like: Tensor) -> Tensor:
+    """Values [L, I] of all layers, on the CPU in the dtype of ``like``."""
+    nothing = like.new_empty(0)
+    return side_by_side([by_layer.get(i, nothing).to(like.dtype).cpu() for i in range(n_layers)])
 
 
 @contextmanager

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def existing(activation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Layer and index of the neurons that there are, by the NaN of the others in [P, L, I]."""
+    layer, index = np.nonzero(~np.isnan(activation).all(axis=0))
+    return layer, index
+
+
 def long_frame(
     prompts: Sequence[str],
     targets: Sequence[str] | Sequence[Sequence[str]],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from negkernel.results.base import Result
-from negkernel.results.frames import long_frame
+from negkernel.results.frames import existing, long_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,8 @@ class Gradients(Result):
     cg : ndarray [P, L, I] or [P, K, L, I]
         ``d p(target) / d activation``, or ``d log p(target) / d activation``.
     activation : ndarray [P, L, I]
-        Activation of each neuron at the probed position.
+        Activation of each neuron at the probed position; NaN, as ``cg``, where a layer has fewer
+        than I neurons.
     site : str
         Which tensor the neuron is.
     log : bool
@@ -84,8 +85,9 @@ class Gradients(Result):
             If `n` is not between 1 and the number of neurons.
         """
         L, I = self.cg.shape[-2:]
-        if not 1 <= n <= L * I:
-            raise ValueError(f"top({n}) of {L * I} neurons: n must be between 1 and {L * I}")
+        total = len(existing(self.activation)[0])
+        if not 1 <= n <= total:
+            raise ValueError(f"top({n}) of {total} neurons: n must be between 1 and {total}")
         scores = self.neurgrad().reshape(*self.cg.shape[:-2], L * I)
         best = np.argsort(-np.abs(scores), axis=-1, kind="stable")[..., :n]
         neurons = np.stack(np.divmod(best, I), axis=-1).astype(np.int64)
@@ -107,9 +109,9 @@ class Gradients(Result):
             ``base_prob``, ``cg`` and ``neurgrad`` (both probability, or nats, per unit of
             activation).
         """
-        P, L, I = self.activation.shape
+        P = len(self.activation)
         if top is None:
-            layer, neuron = np.indices((L, I)).reshape(2, 1, 1, L * I)
+            layer, neuron = (one[None, None] for one in existing(self.activation))
         else:
             layer, neuron = np.moveaxis(self._with_target_axis(self.top(top)[0]), -1, 0)
         prompt, target = np.ogrid[:P, : self.target_ids[0].size]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from negkernel.results.base import Result
-from negkernel.results.frames import long_frame
+from negkernel.results.frames import existing, long_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ class NegMap(Result):
 
     def polarity(self) -> np.ndarray:
         """Sign of the neuron empirical gradient, int8 [P, L, I] or [P, K, L, I]."""
-        return np.sign(self.neg).astype(np.int8)
+        return np.nan_to_num(np.sign(self.neg)).astype(np.int8)
 
     def to_frame(self) -> pd.DataFrame:
         """Table with one row for each prompt, target and neuron.
@@ -88,8 +88,7 @@ class NegMap(Result):
             ``prompt_index``, ``prompt``, ``target``, ``layer``, ``neuron``, ``activation``,
             ``base_prob``, ``neg``, ``pearson``, ``linear``, ``polarity`` and ``error``.
         """
-        P, L, I = self.activation.shape
-        layer, neuron = np.indices((L, I)).reshape(2, 1, 1, L * I)
+        layer, neuron = existing(self.activation)
         measured = {
             "neg": self.neg,
             "pearson": self.pearson,
@@ -101,12 +100,12 @@ class NegMap(Result):
             self.prompts,
             self.targets,
             {
-                "layer": layer,
-                "neuron": neuron,
-                "activation": self.activation.reshape(P, 1, L * I),
+                "layer": layer[None, None],
+                "neuron": neuron[None, None],
+                "activation": self.activation[:, None, layer, neuron],
                 "base_prob": np.exp(self._with_target_axis(self.base_logprob))[..., None],
                 **{
-                    name: self._with_target_axis(array).reshape(P, -1, L * I)
+                    name: self._with_target_axis(array)[:, :, layer, neuron]
                     for name, array in measured.items()
                 },
             },
@@ -115,8 +114,9 @@ class NegMap(Result):
     def __repr__(self) -> str:
         P, L, I = self.activation.shape
         targets = f"{self.target_ids.shape[1]} targets x " if self._has_target_axis else ""
+        curves = P * len(existing(self.activation)[0])
         return (
             f"NegMap({P} prompts x {targets}{L} layers x {I} neurons within +-{self.radius:g}, "
-            f"axis={self.axis!r}, site={self.site!r}, {self.rows / (P * L * I):.2f} rows a neuron, "
+            f"axis={self.axis!r}, site={self.site!r}, {self.rows / curves:.2f} rows a neuron, "
             f"model={self.model!r})"
         )

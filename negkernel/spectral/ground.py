@@ -14,6 +14,7 @@ from negkernel.delta.trace import trace
 from negkernel.methods.base import Method, Work
 from negkernel.methods.full import Full
 from negkernel.methods.suffix import Suffix
+from negkernel.neuron_values import side_by_side
 from negkernel.prompts import Request
 from negkernel.results import Gradients
 from negkernel.rows import Rows
@@ -158,8 +159,8 @@ def _traced(
         first=first,
         last=last,
         base_logprob=np.ascontiguousarray(watched[:, : request.K]),
-        activation=torch.stack(activation, dim=1).numpy(),
-        slope=torch.stack([slope[layer] for layer in sorted(slope)], dim=2).numpy(),
+        activation=side_by_side(activation).numpy(),
+        slope=side_by_side([slope[layer] for layer in sorted(slope)]).numpy(),
         shifted=shifted,
         watched=lambda: watched,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from negkernel.neurons import every_neuron
 from negkernel.prompts import Request
 from negkernel.results import statistics, storage
 from negkernel.spectral.ground import CURVES, Ground
@@ -49,7 +50,7 @@ class Portion:
 def portions(
     request: Request,
     grounds: Callable[[Request], Iterator[Ground]],
-    size: tuple[int, int],
+    widths: np.ndarray,
     shifts: np.ndarray,
     *,
     axis: str,
@@ -65,7 +66,8 @@ def portions(
     ----------
     grounds : callable
         Computes prompts, see :func:`negkernel.spectral.ground.grounds`.
-    size : (L, I)
+    widths : ndarray [L]
+        Neurons of each layer.
     folder : Path or None
         Where finished portions are kept, one checked file each, under a manifest of what was asked.
     identity : dict
@@ -78,8 +80,8 @@ def portions(
     ValueError
         ``folder`` holds the portions of another request.
     """
-    L, I = size
-    step = max(1, CURVES // I)
+    L = len(widths)
+    step = max(1, CURVES // int(widths.max()))
     blocks = [slice(first, min(first + step, L)) for first in range(0, L, step)]
     if folder is not None:
         asked = {"prompt_tokens": request.tokens, "target_ids": request.target_ids.tolist()}
@@ -104,7 +106,7 @@ def portions(
             for own in range(ground.last - ground.first):
                 p = todo[ground.first + own]
                 for block in missing[p]:
-                    portion = _measure(ground, own, p, block, I, shifts, axis, tol, eps)
+                    portion = _measure(ground, own, p, block, widths, shifts, axis, tol, eps)
                     if folder is not None:
                         storage.write(
                             _file(folder, p, block),
@@ -119,11 +121,11 @@ def portions(
 def collect(
     portions: Iterable[Portion],
     request: Request,
-    size: tuple[int, int],
+    widths: np.ndarray,
     dtype: type[np.floating[Any]],
 ) -> dict[str, Any]:
     """Join all portions of a request to the arrays of a :class:`~negkernel.results.NegMap`."""
-    P, K, (L, I) = len(request), request.K, size
+    P, K, L, I = len(request), request.K, len(widths), int(widths.max())
     per_target = {name: np.empty((P, K, L, I), dtype) for name in ("neg", "pearson", "error")}
     activation, base_logprob = np.empty((P, L, I), dtype), np.empty((P, K), dtype)
     rows = 0
@@ -147,14 +149,13 @@ def _measure(
     own: int,
     prompt: int,
     layers: slice,
-    I: int,
+    widths: np.ndarray,
     shifts: np.ndarray,
     axis: str,
     tol: float,
     eps: float,
 ) -> Portion:
-    shape = (layers.stop - layers.start, I)
-    layer, index = np.indices(shape).reshape(2, -1)
+    layer, index = every_neuron(widths[layers]).T
     neurons = np.stack([layers.start + layer, index], axis=1)
     one = ground.only(own)
     curves = one.curves(neurons[None], shifts, axis=axis, tol=tol, eps=eps)
@@ -165,7 +166,10 @@ def _measure(
         "pearson": statistics.pearson(shifts, dp),
         "error": curves.error,
     }
-    arrays = {name: x.T.reshape(-1, *shape).astype(dtype) for name, x in measured.items()}
+    size = dp.shape[1], layers.stop - layers.start, int(widths.max())
+    arrays = {name: np.full(size, np.nan, dtype) for name in measured}
+    for name, values in measured.items():
+        arrays[name][:, layer, index] = values.T
     arrays["activation"] = one.activation[0, layers]
     arrays["base_logprob"] = one.base_logprob[0]
     return Portion(prompt, layers, arrays, int(curves.rows.sum()))

@@ -126,14 +126,23 @@ def test_the_model_comes_back_as_it_was():
     assert all("forward" not in vars(module) for module in experts)
 
 
-def test_experts_of_another_make_are_refused():
-    """gpt-oss: biases, interleaved gate and up, a gate function of its own."""
-    sizes = _SIZES | {"num_local_experts": 4, "intermediate_size": 10}
-    with pytest.raises(NotImplementedError, match="experts with gate_up_proj"):
-        Engine(build("gpt_oss", sizes))
+def test_experts_that_compute_something_else_are_refused():
+    engine = engine_of("mixtral")
+    experts = engine.model.model.layers[1].mlp.experts
+
+    class Doubled(type(experts)):
+        def forward(self, *args):
+            return 2 * super().forward(*args)
+
+    experts.__class__ = Doubled
+    with pytest.raises(NotImplementedError, match="computes something else"):
+        engine.sweep(PROMPTS, TARGETS, NEURONS, SHIFTS, method="full")
+    assert "forward" not in vars(experts)
 
 
-def test_layers_of_different_widths_are_refused():
-    sizes = MODELS["qwen3_moe"] | {"mlp_only_layers": [0], "intermediate_size": 44}
-    with pytest.raises(NotImplementedError, match=r"\[40, 44\]"):
-        Engine(build("qwen3_moe", sizes))
+def test_a_replaced_forward_is_refused():
+    engine = engine_of("mixtral")
+    experts = engine.model.model.layers[1].mlp.experts
+    experts.forward = lambda *args: 2 * type(experts).forward(experts, *args)
+    with pytest.raises(NotImplementedError, match="has been replaced"):
+        engine.sweep(PROMPTS, TARGETS, NEURONS, SHIFTS, method="full")

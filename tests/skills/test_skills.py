@@ -6,6 +6,7 @@ import pytest
 from feature_models import reader
 from skill_features import K, N, study_of, write_agnews
 
+from negkernel.neurons import every_neuron
 from neurgrad.analysis.skills import (
     ARTEFACTS,
     Part,
@@ -124,7 +125,7 @@ def test_pictures(module, frame, tmp_path):
 
 def test_a_drawn_tree_is_the_forests(tmp_path):
     features = study_of()
-    frame = forests.by_node(features, n_per_layer=50)
+    frame = forests.by_node(features, neurons=every_neuron([50] * 100))
     X, gold = tree_features(features.train.scores), features.train.gold
     tree = TreeProbe(1, max_depth=3).fit(X, gold).forest_.estimators_[0].tree_
     assert len(frame) == tree.node_count
@@ -136,7 +137,7 @@ def test_a_drawn_tree_is_the_forests(tmp_path):
     assert frame.set_index("node")["prompts"][2] == left
     labels = root["asks"].removesuffix("?").split("favours ")[1].split(" or ")
     assert [int(label) for label in labels] == list(range(int(tree.threshold[0]) + 1))
-    published = forests.by_node(study_of(1, splits="published"), n_per_layer=50)
+    published = forests.by_node(study_of(1, splits="published"), neurons=every_neuron([50] * 100))
     figure = forests.draw_tree(pd.concat([frame, published]))
     assert len(figure.axes) == 2
     said = " ".join(text.get_text() for text in figure.axes[0].texts)
@@ -150,7 +151,7 @@ def test_a_tree_of_two_labels_asks_for_the_second():
     scores = np.stack([1 - gold, gold], axis=1)[:, :, None] + 0.5  # one neuron, always right
     part = Part(PackedScores.encode(scores), gold, scores[..., 0], scores[:, 0])
     features = TaskFeatures("planted", "clean", 0, part, part, part)
-    frame = forests.by_node(features, n_per_layer=3).set_index("node")
+    frame = forests.by_node(features, neurons=every_neuron([3] * 100)).set_index("node")
     assert frame.loc[1, "asks"] == "0:0 favours 1?"
     assert list(frame.loc[[2, 3], "label"]) == [1, 0]
 

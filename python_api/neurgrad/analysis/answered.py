@@ -97,8 +97,8 @@ def answered(
 
 def random_neurons(engine: Engine, n_prompts: int, n: int, seed: int) -> np.ndarray:
     """Draw ``n`` different neurons for each prompt, uniformly over all layers: [P, n, 2]."""
-    total = engine.n_layers * engine.n_neurons
+    every = engine.neurons
     rng = np.random.default_rng(seed)
-    n = min(n, total)
-    flat = [np.sort(rng.choice(total, n, replace=False)) for _ in range(n_prompts)]
-    return np.stack(np.divmod(np.stack(flat), engine.n_neurons), axis=-1)
+    n = min(n, len(every))
+    chosen = [np.sort(rng.choice(len(every), n, replace=False)) for _ in range(n_prompts)]
+    return every[np.stack(chosen)]

@@ -48,7 +48,7 @@ def linear_neurons(
     DataFrame
         ``over`` ("layers", "prompts"), ``coverage``, ``distribution``, ``generality``.
     """
-    total = engine.n_layers * engine.n_neurons
+    total = len(engine.neurons)
     neurons, _ = engine.gradients(prompts, targets).top(min(n_neurons, total))
     shifts = np.delete(np.linspace(-radius, radius, 101), 50)
     linear = engine.sweep(prompts, targets, neurons, shifts, resolution="spectral").linear()

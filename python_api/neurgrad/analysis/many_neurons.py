@@ -52,7 +52,7 @@ def together(
         actual shift), ``predicted`` and ``actual`` (mean shift of probability at the upper end).
     """
     gradient = engine.gradients(prompts, targets).neurgrad()
-    total = engine.n_layers * engine.n_neurons
+    total = len(engine.neurons)
     rows = []
     for count in (n for n in counts if n <= total):
         neurons = random_neurons(engine, len(prompts), count, seed)

@@ -63,10 +63,11 @@ def integrated_gradients(
 def _ablated(engine: Engine, prompts: Prompts, targets: Targets, **options: Any) -> np.ndarray:
     """What p loses when a neuron is set to 0, for every neuron."""
     L, I = engine.n_layers, engine.n_neurons
-    neurons = np.indices((L, I)).reshape(2, -1).T
-    sweep = engine.sweep(prompts, targets, neurons, [-1.0], axis="scale", **options)
-    lost = -sweep.prob_shift()[..., 0]
-    return lost.reshape(*lost.shape[:-1], L, I)
+    sweep = engine.sweep(prompts, targets, engine.neurons, [-1.0], axis="scale", **options)
+    change = sweep.prob_shift()[..., 0]
+    lost = np.full((*change.shape[:-1], L, I), np.nan, change.dtype)
+    lost[..., *engine.neurons.T] = -change
+    return lost
 
 
 def _beside(activation: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ def stream(
     Features
         Of one batch. Its float scores never exist beyond a layer, nor leave their device.
     """
-    step = batch_size(len(prompts[0].labels), engine.n_layers * engine.n_neurons)
+    step = batch_size(len(prompts[0].labels), len(engine.neurons))
     for start in range(first, len(prompts), step):
         batch = prompts[start : start + step]
         yield _features(engine, batch, start, site, activations, neurons)
@@ -92,9 +92,9 @@ def _features(
 ) -> Features:
     import torch
 
-    q, K, I = len(batch), len(batch[0].labels), engine.n_neurons
+    q, K = len(batch), len(batch[0].labels)
     # Neurons of layer l are columns bounds[l] to bounds[l + 1] of the result.
-    bounds = np.arange(engine.n_layers + 1) * I
+    first = bounds = np.concatenate([[0], engine.widths.cumsum()])
     if neurons is not None:
         bounds = np.searchsorted(neurons, bounds)
     orders = OrderBatch(q, K, int(bounds[-1]))
@@ -106,7 +106,7 @@ def _features(
         columns = slice(int(bounds[part.layer]), int(bounds[part.layer + 1]))
         cg, values = part.cg, part.activation
         if neurons is not None:
-            chosen = torch.from_numpy(neurons[columns] - part.layer * I).to(cg.device)
+            chosen = torch.from_numpy(neurons[columns] - first[part.layer]).to(cg.device)
             cg, values = cg[..., chosen], values[..., chosen]
         # NeurGrad: a neuron at exactly 0 has -cg, see `negkernel.Gradients.neurgrad`.
         orders.add(part.prompts, columns, torch.where(values[:, None] > 0, cg, -cg))

@@ -133,7 +133,7 @@ def collect_prompts(
     code_dtype(asked["n_labels"])
     done = _take_up(folder, asked)
     write_manifest(folder, asked, done)
-    step = batch_size(asked["n_labels"], asked["n_layers"] * asked["n_neurons"])
+    step = batch_size(asked["n_labels"], sum(asked["widths"]))
     gold = np.array([prompt.gold for prompt in prompts])
     for start in range(0, len(prompts), step):
         rows = slice(start, min(start + step, len(prompts)))

@@ -48,6 +48,5 @@ def identity(
         "activations": activations,
         "n_prompts": len(prompts),
         "n_labels": len(prompts[0].labels),
-        "n_layers": engine.n_layers,
-        "n_neurons": engine.n_neurons,
+        "widths": engine.widths.tolist(),
     }

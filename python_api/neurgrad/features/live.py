@@ -57,7 +57,7 @@ class LiveScores:
     @property
     def n_neurons(self) -> int:
         """N, over all layers."""
-        return self.engine.n_layers * self.engine.n_neurons
+        return len(self.engine.neurons)
 
     def blocks(self) -> Iterator[tuple[slice, PackedScores]]:
         """Compute blocks of consecutive prompts that cover all of them once, each with its rows."""

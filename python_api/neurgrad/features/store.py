@@ -64,7 +64,7 @@ class FeatureStore:
     @property
     def n_neurons(self) -> int:
         """N, over all layers."""
-        return int(self.identity["n_layers"] * self.identity["n_neurons"])
+        return sum(self.identity["widths"])
 
     @property
     def shape(self) -> tuple[int, int, int]:

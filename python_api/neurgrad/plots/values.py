@@ -41,10 +41,10 @@ def slopes(result: Sweep | Gradients) -> Slopes:
         name, activation = "NEG", result.activation
     else:
         value = result.neurgrad()
-        P, L, I = result.activation.shape
-        value = value.reshape(*value.shape[:-2], L * I)
-        layers = np.broadcast_to(np.repeat(np.arange(L), I), (P, L * I))
-        name, activation = "NeurGrad", result.activation.reshape(P, L * I)
+        there = ~np.isnan(result.activation).all(axis=0)  # a narrow layer has NaN
+        value, activation = value[..., there], result.activation[:, there]
+        layers = np.broadcast_to(np.nonzero(there)[0], activation.shape)
+        name = "NeurGrad"
     if value.ndim == 3:  # a target axis stands after the prompts
         layers, activation = layers[:, None], activation[:, None]
     return Slopes(

@@ -11,7 +11,7 @@ estimator                 reads                                                 
 :class:`RandomProbe`      nothing: the chance level                              [Q, ...]
 ========================  =====================================================  ================
 
-Q prompts, K labels, N neurons of all layers in one flat axis (``layer * n_neurons + index``).
+Q prompts, K labels, N neurons of all layers in one flat axis (that of ``engine.neurons``).
 "Packed" is :class:`neurgrad.features.PackedScores` or a store that yields blocks of it.
 """
 

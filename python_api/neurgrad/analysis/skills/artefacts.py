@@ -51,7 +51,7 @@ def _accuracy(title: str, compute: Callable[[Study], pd.DataFrame]) -> Artefact:
 def _one_tree(study: Study) -> pd.DataFrame:
     """The tree of the first task, for the first number of shots."""
     first = replace(study, tasks=study.tasks[:1])
-    return first.each(lambda found: forests.by_node(found, study.engine.n_neurons), study.shots[:1])
+    return first.each(lambda found: forests.by_node(found, study.engine.neurons), study.shots[:1])
 
 
 ARTEFACTS: dict[str, Artefact] = {

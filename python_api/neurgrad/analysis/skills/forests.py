@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from negkernel.extras import need
 from neurgrad.analysis.figures import axes
@@ -56,13 +58,15 @@ def draw(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def by_node(features: TaskFeatures, n_per_layer: int, *, depth: int = 3) -> pd.DataFrame:
+def by_node(
+    features: TaskFeatures, neurons: NDArray[np.integer], *, depth: int = 3
+) -> pd.DataFrame:
     """One tree of limited depth, a row a node: which question it asks of which neuron.
 
     Parameters
     ----------
-    n_per_layer : int
-        Neurons of a layer, :attr:`negkernel.Engine.n_neurons`.
+    neurons : int array [N, 2]
+        The model's, :attr:`negkernel.Engine.neurons`.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def by_node(features: TaskFeatures, n_per_layer: int, *, depth: int = 3) -> pd.D
     for at, node in below:
         asks, favoured = "", int(tree.threshold[at])
         if tree.children_left[at] >= 0:
-            layer, index = divmod(int(tree.feature[at]), n_per_layer)
+            layer, index = neurons[tree.feature[at]]
             asks = f"{layer}:{index} favours {1 if two else _up_to(favoured)}?"
             below += [(tree.children_left[at], 2 * node), (tree.children_right[at], 2 * node + 1)]
         share = tree.value[at, 0] / tree.value[at, 0].sum()

@@ -53,7 +53,7 @@ def by_probe(
     check_labels(engine, everything)
     check_length(engine, everything)
     gold = {name: np.array([one.gold for one in part]) for name, part in prompts.items()}
-    most = min(PAPER_SIZES[-1], engine.n_layers * engine.n_neurons)
+    most = min(PAPER_SIZES[-1], len(engine.neurons))
     probes = {"Polar": PolarProbe(most), "Magn": MagnProbe(most)}
     probability: dict[str, list[NDArray]] = {name: [] for name in prompts}
     for features in stream(engine, prompts["train"]):

@@ -50,7 +50,7 @@ def magnitudes(engine: Engine, prompts: Sequence[Prompt], *, batch: int = 16) ->
     for start in range(0, len(prompts), batch):
         some = prompts[start : start + batch]
         found = engine.gradients([p.text for p in some], [list(p.labels) for p in some])
-        scores = found.neurgrad().reshape(len(some), len(some[0].labels), -1)
+        scores = found.neurgrad()[..., *engine.neurons.T]
         size += np.abs(scores).mean(axis=(1, 2)).tolist()
         r += [float(np.corrcoef(one[0], one[1])[0, 1]) for one in scores]
     return {"magnitude": float(np.mean(size)), "correlation": float(np.mean(r))}

@@ -102,7 +102,7 @@ def _model_lines(model: str) -> dict[str, str]:
         engine = Engine(hollow.to_empty(device="cpu"))
     lines = {
         "architecture": f"{type(hollow).__name__} ({config.model_type}), {engine.task}",
-        "neurons": f"{engine.n_layers} layers x {engine.n_neurons:,}; the paper's neuron is the "
+        "neurons": f"{engine.n_layers} layers x {_sizes(engine.widths)}; the paper's neuron is the "
         f"site {engine.site!r}",
     }
     for method in ("delta", "suffix", "full"):
@@ -110,6 +110,11 @@ def _model_lines(model: str) -> dict[str, str]:
     best = next(name for name in ("delta", "suffix", "full") if lines[f"method {name}"] == "yes")
     lines["method auto"] = f"takes {best}"
     return lines
+
+
+def _sizes(widths: Any) -> str:
+    """Neurons of a layer, each number once where layers differ."""
+    return " or ".join(f"{width:,}" for width in dict.fromkeys(widths.tolist()))
 
 
 def _serves(engine: Any, method: str) -> str:

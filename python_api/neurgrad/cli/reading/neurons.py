@@ -38,7 +38,7 @@ class Choice:
         ValueError
             More than the model has.
         """
-        total = engine.n_layers * engine.n_neurons
+        total = len(engine.neurons)
         if self.n > total:
             raise ValueError(f"the model has {total:,} neurons")
         return self.n or total
@@ -56,14 +56,14 @@ class Choice:
         from negkernel.neurons import check_neurons
 
         if self.kind == "list":
-            return check_neurons(np.array(self.pairs), 1, engine.n_layers, engine.n_neurons)
+            return check_neurons(np.array(self.pairs), 1, engine.widths)
         n = self.count(engine)
         if self.kind == "top":
             return None
-        flat = np.arange(engine.n_layers * engine.n_neurons)
+        every: np.ndarray = engine.neurons
         if self.kind == "random":
-            flat = np.sort(np.random.default_rng(seed).choice(flat, n, replace=False))
-        return np.stack(np.divmod(flat, engine.n_neurons), axis=1)
+            every = every[np.sort(np.random.default_rng(seed).choice(len(every), n, replace=False))]
+        return every
 
 
 def parse_neurons(text: str) -> Choice:

@@ -132,8 +132,7 @@ def _one_fact_a_relation(kind: demo.Kind, seed: int) -> pd.DataFrame:
 
 def _random_neurons(rng: np.random.Generator, n_facts: int, n: int, engine: Engine) -> np.ndarray:
     """Draw neurons for each fact, uniformly over all layers: [P, N, 2]."""
-    flat = [
-        np.sort(rng.choice(engine.n_layers * engine.n_neurons, n, replace=False))
-        for _ in range(n_facts)
-    ]
-    return np.stack(np.divmod(np.stack(flat), engine.n_neurons), axis=-1)
+    every = engine.neurons
+    return np.stack(
+        [every[np.sort(rng.choice(len(every), n, replace=False))] for _ in range(n_facts)]
+    )

@@ -1,0 +1,138 @@
+"""Try every causal and masked type of transformers: the engine against plain forwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+import negkernel
+from bench.opponents.plain import Plain
+from bench.registry import Settings
+from bench.report import Record
+from bench.tiny import build
+from bench.tiny_fixed import FIXED
+
+MASK, TARGET = 5, 17
+PROMPTS = {
+    "causal": [[11, 45, 23, 67, 90, 31, 77, 54, 18], [61, 12, 33, 84]],
+    "masked": [[11, 45, 23, MASK, 90, 31, 77, 54, 18], [61, 12, MASK, 84]],
+}
+SHIFTS = [-2.0, 0.5, 3.0]
+# float32 forwards of other batch sizes differ by a few 1e-6 of the largest change.
+BUDGET = 2e-4
+TYPES = [(one, "causal") for one in sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)] + [
+    (one, "masked") for one in sorted(MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+]
+
+
+class MaskTokenizer:
+    """What the engine asks of a masked model's tokenizer where prompts are token ids."""
+
+    mask_token_id, mask_token, bos_token_id, eos_token_id = MASK, "[MASK]", None, None
+
+    def decode(self, ids: list[int]) -> str:
+        """Show ids as they are."""
+        return str(ids)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one type fared: ``outcome`` is right, wrong, refused, raised or not built."""
+
+    outcome: str
+    method: str = ""
+    error: float | None = None
+    neurons: str = ""
+    reason: str = ""
+
+
+def run(settings: Settings) -> list[Record]:
+    """Sweep two neurons of each layer of every type by what "auto" takes."""
+    del settings
+    records = []
+    for model_type, task in TYPES:
+        found = verdict(model_type, task)
+        measures = {
+            "outcome": found.outcome,
+            "method": found.method,
+            "error": found.error,
+            "neurons": found.neurons,
+        }
+        records.append(Record(model_type, task, measures, found.reason))
+    return records
+
+
+def verdict(model_type: str, task: str) -> Verdict:
+    """Build a tiny model and hold the engine's sweep against plain forwards."""
+    try:
+        model = build(model_type, task, FIXED.get(model_type, {}))
+        Plain(model, *_probed(PROMPTS[task][0], task)).logprob(TARGET)
+    except Exception as error:  # whatever transformers says of a model it cannot make or run
+        return Verdict("not built", reason=_line(error))
+    try:
+        engine = negkernel.Engine(model, MaskTokenizer(), task=task)
+        asked = list(_asked(engine, model, task))
+        return _compared(engine, model, task, asked)
+    except (NotImplementedError, ValueError) as error:
+        return Verdict("refused", reason=_line(error))
+    except Exception as error:
+        return Verdict("raised", reason=f"{type(error).__name__}: {_line(error)}")
+
+
+def _probed(ids: list[int], task: str) -> tuple[list[int], int]:
+    return ids, ids.index(MASK) if task == "masked" else len(ids) - 1
+
+
+def _line(error: Exception) -> str:
+    return str(error).replace("\n", " ")[:200]
+
+
+def _asked(engine: Any, model: Any, task: str) -> Iterator[tuple[int, int, Any]]:
+    """(layer, index, place) of two neurons of each layer, such that shifts of them matter."""
+    plain = Plain(model, *_probed(PROMPTS[task][0], task))
+    places = [one for one in map(plain.neurons, plain.layers()) if one is not None]
+    widths = [one.width for one in places]
+    if widths != list(engine.widths):
+        raise AssertionError(f"plain forwards show layers of {widths}, not {list(engine.widths)}")
+    drawn = np.random.default_rng(0)
+    for layer, place in enumerate(places):
+        kept = 0
+        for index in drawn.permutation(place.width).tolist():
+            change = plain.changes(place, index, [3.0], TARGET)
+            if kept < 2 and (change != 0).any():
+                kept += 1
+                yield layer, index, place
+            if kept == 2:
+                break
+
+
+def _compared(engine: Any, model: Any, task: str, asked: list[tuple[int, int, Any]]) -> Verdict:
+    neurons = [(layer, index) for layer, index, _ in asked]
+    prompts = PROMPTS[task]
+    sweep = engine.sweep(prompts, [TARGET] * len(prompts), neurons, SHIFTS)
+    worst, largest = 0.0, 0.0
+    for p, prompt in enumerate(prompts):
+        plain = Plain(model, *_probed(prompt, task))
+        for n, (_, index, place) in enumerate(asked):
+            right = plain.changes(place, index, SHIFTS, TARGET)
+            error = np.abs(sweep.logprob_shift[p, n] - right).max() / max(1.0, np.abs(right).max())
+            worst, largest = max(worst, float(error)), max(largest, float(np.abs(right).max()))
+    if not np.isfinite(worst) or worst > BUDGET:
+        return Verdict("wrong", sweep.method, worst, _sizes(engine))
+    if largest < 100 * BUDGET:
+        return Verdict(
+            "not shown", sweep.method, worst, _sizes(engine), "no shift changes the target"
+        )
+    return Verdict("right", sweep.method, worst, _sizes(engine))
+
+
+def _sizes(engine: Any) -> str:
+    widths = list(dict.fromkeys(int(width) for width in engine.widths))
+    return f"{engine.n_layers} x {' or '.join(map(str, widths))}"
