@@ -15,7 +15,7 @@ from negkernel.encoding import Encoding
 from negkernel.guard import guarded, guarded_steps
 from negkernel.host import METHODS as METHODS
 from negkernel.host import Host
-from negkernel.loading import load
+from negkernel.model.loading import load
 from negkernel.neurons import Intervention, check_neurons, check_shifts, every_neuron
 from negkernel.plan import Plan, plan
 from negkernel.prompts import Prompts, Targets

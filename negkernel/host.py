@@ -12,12 +12,14 @@ from negkernel.delta.method import Delta
 from negkernel.encoding import Encoding, check_names
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import FeedForward, feed_forwards
-from negkernel.loading import default_memory_budget, model_task, prompt_limit
 from negkernel.masked import MaskedDelta
 from negkernel.masked import describe as describe_masked
 from negkernel.methods.base import Method
 from negkernel.methods.full import Full
 from negkernel.methods.suffix import Suffix
+from negkernel.model.memory import default_memory_budget
+from negkernel.model.positions import prompt_limit
+from negkernel.model.task import model_task
 from negkernel.prompts import Prompts, Request, Targets, encode_request
 from negkernel.sites import resolve_site
 
@@ -125,7 +127,7 @@ class Host:
             targets,
             self.tokenizer,
             vocabulary=self.config.vocab_size,
-            max_length=prompt_limit(self.config),
+            max_length=prompt_limit(self.model),
             mask_id=self._mask_id(encoding.get("mask_index")),
             **encoding,
         )

@@ -100,11 +100,8 @@ def test_options_are_passed_on(saved, monkeypatch):
     Engine.from_pretrained(saved, attn_implementation="eager", **options)
     assert seen["AutoTokenizer"] == options
     assert seen["AutoConfig"] == options
-    assert seen["AutoModelForCausalLM"] == {
-        **options,
-        "attn_implementation": "eager",
-        "dtype": "auto",
-    }
+    own = {**options, "attn_implementation": "eager", "dtype": "auto"}
+    assert own.items() <= seen["AutoModelForCausalLM"].items()
 
 
 def test_missing_folder(tmp_path):

@@ -9,7 +9,7 @@ def convert_smollm2(payload: Path, folder: Path) -> None:
     """Write the weights of ``payload``'s GGUF file, dequantized, and its tokenizer."""
     import torch
 
-    from negkernel.loading import load
+    from negkernel.model.loading import load
 
     (file,) = payload.glob("*.gguf")
     model, tokenizer = load(

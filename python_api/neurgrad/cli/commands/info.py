@@ -51,7 +51,7 @@ def _versions() -> dict[str, str]:
 def _devices() -> dict[str, str]:
     import torch
 
-    from negkernel.loading import default_memory_budget
+    from negkernel.model.memory import default_memory_budget
     from neurgrad.cli.reading.models import device_name
 
     devices = [torch.device("cpu")]
@@ -87,7 +87,7 @@ def _model_lines(model: str) -> dict[str, str]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
     from negkernel import Engine
-    from negkernel.loading import checkpoint_task
+    from negkernel.model.task import checkpoint_task
     from neurgrad import demo
     from neurgrad.cli.reading.models import DEMO
     from neurgrad.cli.showing.quiet import quiet_loading

@@ -36,7 +36,7 @@ def load_engine(model: str, dtype: str, device: str | None, memory_budget: int |
         No such model, or no such device.
     """
     from negkernel import Engine
-    from negkernel.loading import default_memory_budget
+    from negkernel.model.memory import default_memory_budget
     from neurgrad import demo
 
     chosen = _device(device)
@@ -106,11 +106,9 @@ def device_name(device: torch.device) -> str:
 def _device(name: str | None) -> torch.device:
     import torch
 
+    from negkernel.model.loading import check_device
+
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with blame("--device", name):
-        device = torch.device(name)
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("torch finds no GPU here")
-        torch.empty(1, device=device)
-        return device
+        return check_device(name)
