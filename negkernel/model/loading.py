@@ -40,6 +40,7 @@ def load(
     _check_dtype(dtype)
     if device is not None:
         check_device(device)
+    options = {k: v for k, v in options.items() if (k, v) != ("gguf_file", None)}
     if "gguf_file" in options:
         need("gguf", "gguf", "a GGUF file")
     where = {k: options[k] for k in _WHERE if k in options}
