@@ -40,10 +40,9 @@ sanitize: $(STAMP)
 	  $(BIN)/pytest -ra -p no:cacheprovider --capture=sys tests/ops
 
 # Checks every kernel on the GPU, then times whole sweeps and ops, and writes bench/results/gpu.csv;
-# the tests come last, when every kernel is compiled.
-gpu: $(STAMP)
-	@$(BIN)/python -m bench.gpu
-	@$(BIN)/pytest -ra tests/gpu
+# with the environment that is there, or the machine's own PyTorch: nothing is installed.
+gpu:
+	@$(or $(PYTHON),$(if $(wildcard $(BIN)/python),$(BIN)/python,python3)) -m bench.gpu
 
 # A wheel in dist/ for each of PYTHONS, tagged so that a package index takes it. OpenMP is left to
 # the one that PyTorch brings: two of them in a process fight for the cores.

@@ -1,1 +1,8 @@
-"""Benchmarks: ``python -m bench NAME`` from the root of the checkout."""
+"""Measure the engine against its alternatives; runs from a checkout where nothing is installed."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("neurgrad") is None:
+    sys.path.append(str(Path(__file__).parents[1] / "python_api"))

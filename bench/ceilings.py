@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,3 +40,39 @@ def ceilings(device: str, dtype: torch.dtype, *, quick: bool = False, repeats: i
         warm_up(None)
     times = interleave(contestants, range(repeats), device)
     return Ceilings(2 * size / times["copy"].p50, 2 * side**3 / times["gemm"].p50)
+
+
+def sustained(
+    device: str, dtype: torch.dtype, shapes: Sequence[tuple[int, int, int]], *, seconds: float
+) -> float:
+    """FLOP a second of products of ``shapes``, in turn, for so long that a clock settles.
+
+    Parameters
+    ----------
+    shapes : list of (int, int, int)
+        Rows, outputs and terms of each product.
+    """
+    inputs = {
+        (rows, out, terms): (
+            torch.randn(rows, terms, device=device).to(dtype),
+            torch.randn(out, terms, device=device).to(dtype),
+        )
+        for rows, out, terms in set(shapes)
+    }
+    on_gpu = torch.device(device).type == "cuda"
+
+    def turn() -> float:
+        begun = time.perf_counter()
+        for shape in shapes:
+            x, weight = inputs[shape]
+            torch.mm(x, weight.t())
+        if on_gpu:
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - begun
+
+    turn()
+    flops, times = sum(2.0 * rows * out * terms for rows, out, terms in shapes), list[float]()
+    while sum(times) < seconds:
+        times.append(turn())
+    later = times[len(times) // 2 :]  # a card starts faster than it can go on
+    return flops * len(later) / sum(later)

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import torch
 import transformers
-from rich.console import Console
-from rich.table import Table
 
 import negkernel
 from negkernel.ops import decisions
@@ -65,6 +63,9 @@ def provenance(device: str) -> dict[str, str]:
 
 def show(title: str, records: Sequence[Record], origin: dict[str, str]) -> None:
     """Print ``records`` as a table, with their origin below."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left")
     table.add_column("case", no_wrap=True)
     table.add_column("contestant", no_wrap=True)

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.hiding import without
+
 OPTIONAL = (
     "matplotlib",
     "sklearn",
@@ -18,25 +20,10 @@ OPTIONAL = (
     "platformdirs",
 )
 
-# A finder in front of all others hides the packages, as if they were not installed.
-HIDE = f"""
-import importlib.util, sys
-hidden = {OPTIONAL!r}
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in hidden:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Hide())
-found = importlib.util.find_spec
-def find_spec(name, *where):
-    return None if name.split(".")[0] in hidden else found(name, *where)
-importlib.util.find_spec = find_spec
-"""
-
 
 def run(program: str, tmp_path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", HIDE + program],
+        [sys.executable, "-c", without(OPTIONAL, program)],
         capture_output=True,
         text=True,
         check=False,

@@ -7,6 +7,7 @@ from types import ModuleType
 
 from negkernel.ops.attention import BACKENDS as ATTENTION
 from negkernel.ops.attention import attention
+from negkernel.ops.dispatch import switch_off, why_off
 from negkernel.ops.linear import BACKENDS as LINEAR
 from negkernel.ops.linear import linear
 from negkernel.ops.logprob import BACKENDS as LOGPROB
@@ -30,6 +31,7 @@ __all__ = [
     "norm",
     "shift",
     "skinny",
+    "switch_off",
 ]
 
 BACKENDS: dict[str, dict[str, ModuleType]] = {
@@ -49,6 +51,6 @@ def decisions() -> dict[str, dict[str, str | None]]:
     A backend that can run here may still refuse a call, for example one in float64.
     """
     return {
-        op: {name: backend.available() for name, backend in backends.items()}
+        op: {name: why_off(op, name) or backend.available() for name, backend in backends.items()}
         for op, backends in BACKENDS.items()
     }

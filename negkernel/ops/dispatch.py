@@ -16,6 +16,26 @@ PREFERENCES = ("auto", "triton", "cpp", "reference")
 
 log = logging.getLogger(__name__)
 _told: set[tuple[str, str, str]] = set()
+_off: dict[tuple[str, str], str] = {}
+
+
+def switch_off(op: str, backend: str, reason: str) -> None:
+    """Let ``impl="auto"`` pass over a backend from now on, for instance one that fails its check.
+
+    Raises
+    ------
+    ValueError
+        For the reference, which nothing can take the place of.
+    """
+    if backend == "reference":
+        raise ValueError(f"{op}: the reference cannot be switched off; expected another backend")
+    log.warning("%s: the backend %s is switched off: %s", op, backend, reason)
+    _off[op, backend] = reason
+
+
+def why_off(op: str, backend: str) -> str | None:
+    """Return the reason for which a backend was switched off, None if it was not."""
+    return _off.get((op, backend))
 
 
 def call(op: str, backends: dict[str, ModuleType], impl: str, *args: Any, **options: Any) -> Any:
@@ -53,7 +73,7 @@ def call(op: str, backends: dict[str, ModuleType], impl: str, *args: Any, **opti
         )
     names = sorted(backends, key=lambda name: name != preferred)
     for name in names:
-        why_not = backends[name].supports(*args, **options)
+        why_not = why_off(op, name) or backends[name].supports(*args, **options)
         if why_not is None:
             return getattr(backends[name], op)(*args, **options)
         if name == preferred and (op, name, why_not) not in _told:

@@ -10,7 +10,7 @@ import torch
 # The benchmarks run from the checkout and are not installed.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bench.kernel_checks import check
+from bench.gpu.kernels import check
 from bench.models import TINY, draws, random_llama
 from bench.op_calls import NAMES
 from negkernel import Engine

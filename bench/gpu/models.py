@@ -1,4 +1,4 @@
-"""Sweeps, gradients and maps of Llamas of real shapes with random weights, and their goals."""
+"""Time sweeps, gradients and maps of Llamas of real shapes with random weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 import negkernel
-from bench.ceilings import ceilings
+from bench.ceilings import sustained
 from bench.models import Draw, Shape, draws, random_llama
 from bench.opponents.hooks import BATCH, hooks_rows, plain_forward
 from bench.report import Record
 from bench.roofline import sweep_flops
+from negkernel.delta.method import MAX_ROWS
 from negkernel.results.statistics import neg, prob_shift
 from negkernel.testing.exact import exact_float64
 from negkernel.testing.timing import interleave
@@ -46,6 +47,8 @@ class Subject:
         Prompts of a call of gradients, and tokens of every prompt.
     quick : bool
         Tiny shapes: measures nothing.
+    std : float
+        Standard deviation of the weights: the larger, the more the curves bend.
     """
 
     name: str
@@ -57,12 +60,13 @@ class Subject:
     tokens: int = 64
     repeats: int = 3
     quick: bool = False
+    std: float = 0.02
 
     @cached_property
     def model(self) -> Any:
         """The model."""
         with _built_on(self.device, torch.bfloat16):
-            model = random_llama(self.shape, dtype=torch.bfloat16, device=self.device)
+            model = random_llama(self.shape, dtype=torch.bfloat16, device=self.device, std=self.std)
         return model.requires_grad_(False)
 
     @cached_property
@@ -91,7 +95,7 @@ def sweep(subject: Subject) -> list[Record]:
     grid = np.linspace(-2, 2, s.shifts)
     inputs = s.rounds(layers)
     correlation = fidelity(s, inputs[0])  # raises before anything is timed
-    rate = ceilings(s.device, torch.bfloat16, quick=s.quick).gemm
+    rate = sustained(s.device, torch.bfloat16, _products(s), seconds=0.1 if s.quick else 2.0)
     rows = len(layers) * len(grid)
     # So many that the base forward, which every call repeats, is a tenth of a batch.
     some = torch.arange(min(10 * BATCH, len(layers)))
@@ -182,18 +186,20 @@ def neg_map(subject: Subject) -> list[Record]:
     def ours(_: None) -> None:
         found.append(s.engine.neg_map(draw.prompts, [draw.target], radius=2.0, tol=1e-3))
 
-    seconds = interleave({"map": ours}, [None], s.device)["map"].p50
+    cold, warm = interleave({"map": ours}, [None, None], s.device)["map"].seconds
     neurons = found[0].neg.size
     return [
         Record(
             f"{s.name}, NEG of {neurons:,} neurons, one prompt of {s.tokens} tokens, +-2, tol 1e-3",
             "negkernel spectral",
             {
-                "map_s": seconds,
+                "map_s": warm,
+                "cold_map_s": cold,
                 "rows_per_neuron": found[0].rows / neurons,
-                "neurons_per_s": neurons / seconds,
+                "largest_error": float(found[0].error.max()),
+                "neurons_per_s": neurons / warm,
             },
-            note="one call, nothing run before it",
+            note="cold: the first call of its kind in this run; map_s: the one after it",
         )
     ]
 
@@ -210,6 +216,15 @@ def integrated(subject: Subject) -> list[Record]:
     times = interleave({"ours": ours}, inputs[1:], s.device)["ours"]
     case = f"{s.name}, integrated gradients of all layers, 20 steps, {s.tokens} tokens"
     return [Record(case, OURS, {"integrated_s": times.p50, "integrated_p80_s": times.p80})]
+
+
+def _products(subject: Subject) -> list[tuple[int, int, int]]:
+    """Return (rows, outputs, terms) of a layer's products at the size of a full batch."""
+    s, rows = subject.shape, 64 if subject.quick else MAX_ROWS["cuda"]
+    kv = s.hidden * s.kv_heads // s.heads
+    widths = [(s.hidden, s.hidden)] * 2 + [(kv, s.hidden)] * 2
+    widths += [(s.inner, s.hidden)] * 2 + [(s.hidden, s.inner)]
+    return [(rows, out, terms) for out, terms in widths]
 
 
 @contextmanager
