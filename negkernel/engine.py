@@ -39,8 +39,9 @@ class Engine:
         Bytes of scratch beside the model. Default 1 GiB on a CPU and 6 on a GPU, never above half
         of what is free.
     gemm_dtype : torch.dtype, optional
-        What matrix products read. Default: the model's dtype on a GPU and for float64; float32 on
-        a CPU. Sums and states are float32 (float64 for float64 models). On a CPU
+        What matrix products of differences read. Default: the model's dtype on a GPU and for
+        float64; float32 on a CPU. Sums, states and gradients, and all products of these, are
+        float32 (float64 for float64 models). On a CPU
         ``torch.bfloat16`` rounds what is multiplied to 8 bits, and runs at twice the rate of
         float32 where the processor has avx512_bf16; the weights of a bfloat16 model are then read
         as they lie, and lose nothing. ``python -m bench sweep`` times it. Elsewhere, and for

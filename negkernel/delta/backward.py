@@ -19,6 +19,7 @@ from negkernel.delta.vjp import attention_vjp, norm_vjp
 from negkernel.families.activations import activate, activate_slope
 from negkernel.families.parts import Attention, Block, Decoder, Norm
 from negkernel.families.rotary import rotate, rotate_back
+from negkernel.methods.readout_vjp import readout_gradient
 
 # Gradients in the heads' outputs -> in queries, keys and values; takes the rotated queries too.
 HeadsVJP = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -50,41 +51,43 @@ def gradients(
     """
     P, K = targets.shape
     prompt = torch.arange(P).repeat_interleave(K)
-    g = from_logits(decoder, trace, targets, log=log)
+    g, factor = from_logits(decoder, trace, targets, log=log)
     for index in reversed(range(decoder.n_layers)):
         block, base = decoder.blocks[index], trace.layers[index]
         g, prompt = g.to(block.device), prompt.to(block.device)
         g = through_norm(block.mlp_sum, base.mlp_sum, g, prompt)
         neurons, g_mlp_in = through_mlp(block, base, g, prompt, site)
-        yield index, neurons.view(P, K, -1)
+        yield index, (neurons * factor.to(block.device)).view(P, K, -1)
         if index:
             g = through_attention(block, base, trace, index, g, g_mlp_in, prompt)
 
 
-def from_logits(decoder: Decoder, trace: Trace, targets: Tensor, *, log: bool = False) -> Tensor:
+def from_logits(
+    decoder: Decoder, trace: Trace, targets: Tensor, *, log: bool = False
+) -> tuple[Tensor, Tensor]:
     """Gradient of p(target) in the residual stream before the final norm: [P * K, H].
 
-    dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p; without the
-    factor p_t it is the gradient of ``log`` p.
+    It lacks a factor [P * K, 1] that multiplies everything below, see
+    :mod:`negkernel.methods.readout_vjp`.
     """
     P, K = targets.shape
     targets = targets.to(trace.logprob.device)
-    p = trace.logprob.exp()
-    head = decoder.head.weight
-    prompt = torch.arange(P, device=p.device).repeat_interleave(K)
-    if decoder.softcap is None:
-        mean = decoder.precision.matmul(p, head.t())
-        picked = head[targets.reshape(-1)].to(decoder.precision.state)
-    else:  # d softcap(z)/dz = 1 - tanh(z / cap)^2
-        slope = 1 - torch.tanh(trace.logits * (decoder.logit_scale / decoder.softcap)).square()
-        mean = decoder.precision.matmul(p * slope, head.t())
-        picked = head[targets.reshape(-1)].to(decoder.precision.state)
-        picked = picked * slope.gather(1, targets).reshape(-1, 1)
-    g = (picked - mean[prompt]) * decoder.logit_scale
-    g = g if log else g * p.gather(1, targets).reshape(-1, 1)
+    head, slope = decoder.head, None
+    if decoder.softcap is not None:  # d softcap(z)/dz = 1 - tanh(z / cap)^2
+        slope = torch.cosh(trace.logits * (decoder.logit_scale / decoder.softcap)).pow(-2)
+    g, factor = readout_gradient(
+        trace.logprob,
+        targets,
+        lambda tokens: head.weight[tokens].to(decoder.precision.state),
+        head.transpose,
+        slope=slope,
+        log=log,
+    )
+    g = g if decoder.logit_scale == 1.0 else g * decoder.logit_scale
     if decoder.projection is not None:
         g = decoder.projection.transpose(g)
-    return through_norm(decoder.final_norm, trace.x_final, g, prompt)
+    prompt = torch.arange(P, device=g.device).repeat_interleave(K)
+    return through_norm(decoder.final_norm, trace.x_final, g, prompt), factor
 
 
 def through_mlp(

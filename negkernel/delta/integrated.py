@@ -86,12 +86,14 @@ def path_gradients(
         layer, x[here] = _enter(block, base.layers[index], prompt[here], factor.repeat(P), site)
         scaled.append(layer)
     top = read_out(decoder, base.packing, [], x.to(base.x_final.device))
-    g = from_logits(decoder, top, targets[prompt]).view(len(prompt), K, -1)
+    g, factor = from_logits(decoder, top, targets[prompt])
+    g, factor = g.view(len(prompt), K, -1), factor.view(len(prompt), K, 1)
     for index in reversed(range(L)):
         block = decoder.blocks[index]
         g = g.to(block.device)
         here = torch.nonzero(entry == index)[:, 0]
         neurons, _ = _down(block, scaled[index], g[here], site)
+        neurons = neurons.view(P * m, K, -1) * factor[here].to(block.device)
         yield index, neurons.view(P, m, K, -1).mean(1)
         if index:
             rows = alive[index - 1]

@@ -103,7 +103,7 @@ def _read_out(
         options["base_logits"] = trace.logits[span]
     if readings:
         picked = decoder.precision.rounded(head[targets])
-        centre = decoder.precision.matmul(base.exp(), head.t())
+        centre = decoder.precision.exact(base.exp(), head.t())
         change = from_differences(dn, tile, picked, centre, base, targets, stream.prompt, **options)
     else:
         # On a GPU one kernel takes the matrix as it is; elsewhere it is rounded tile by tile.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from negkernel.families.weights import dense_shape, dense_weight
 from negkernel.ops.linear import linear
+from negkernel.ops.linear.split import split_rows
 from negkernel.ops.skinny import MOST_ROWS, skinny
 
 
@@ -25,7 +26,8 @@ class Precision:
     state : torch.dtype
         Residual stream, differences, norms, softmax: float32, or float64 for a float64 model.
     operand : torch.dtype
-        What matrix multiplications read. Results always come back in ``state``.
+        What products of differences read, which is nearly all work. Results always come back in
+        ``state``.
     """
 
     state: torch.dtype
@@ -40,17 +42,29 @@ class Precision:
         return x.to(self.operand) if x.is_cuda else x
 
     def matmul(self, x: Tensor, weight: Tensor) -> Tensor:
-        """``x @ weight.T`` with operands in ``operand`` and the result in ``state``.
+        """``x @ weight.T`` for differences, with operands in ``operand``."""
+        if x.is_cuda and self.operand != self.state:
+            return torch.mm(x.to(self.operand), weight.to(self.operand).t(), out_dtype=self.state)
+        return linear(x, weight, operand=self.operand)
+
+    def exact(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``x @ weight.T`` for states and gradients, as exact as ``state`` whatever ``operand``.
+
+        A base log-prob from bfloat16 products is off by a tenth of a nat, and with it every
+        gradient by 10 %; in float16 the gradients of a sure answer vanish. On a GPU the rows are
+        the sum of two of half precision, next to a matrix that the model stores so.
 
         ``W^T y`` for a prompt's few gradients has a kernel of its own; there the price is reading
         the weights, which rounding them first would triple.
         """
-        if x.is_cuda and self.operand != self.state:
-            return torch.mm(x.to(self.operand), weight.to(self.operand).t(), out_dtype=self.state)
+        if x.is_cuda and weight.dtype in (torch.float16, torch.bfloat16):
+            halves, scale = split_rows(x, weight.dtype)
+            high, low = torch.mm(halves, weight.t(), out_dtype=self.state).chunk(2)
+            return torch.ldexp(high + low, scale)
         transposed = weight.t().is_contiguous() and not weight.is_contiguous()
-        if transposed and len(x) <= MOST_ROWS and self.operand == self.state:
+        if transposed and len(x) <= MOST_ROWS:
             return skinny(x.contiguous(), weight.to(self.state).t())
-        return linear(x, weight, operand=self.operand)
+        return linear(x, weight, operand=self.state)
 
 
 # Of parts that no description has bound to a model's dtypes yet, see ``parts.bind``.
@@ -105,12 +119,12 @@ class Projection:
 
     def affine(self, x: Tensor) -> Tensor:
         """``W x + b`` for rows ``x`` [R, in]: what states go through."""
-        y = self.linear(x)
+        y = self.precision.exact(x, self.weight)
         return y if self.bias is None else y.add_(self.bias.to(y.dtype))
 
     def transpose(self, y: Tensor) -> Tensor:
         """``W^T y`` for rows ``y`` [R, out]: what gradients go through."""
-        return self.precision.matmul(y, self.weight.t())
+        return self.precision.exact(y, self.weight.t())
 
     def columns(self, index: Tensor) -> Tensor:
         """Columns ``W[:, index]`` as rows [len(index), out] in the state dtype."""

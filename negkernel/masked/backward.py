@@ -19,6 +19,7 @@ from negkernel.masked.carried import Carried
 from negkernel.masked.parts import Encoder, EncoderLayer
 from negkernel.masked.trace import LayerTrace, Trace
 from negkernel.masked.vjp import attention_vjp
+from negkernel.methods.readout_vjp import readout_gradient
 
 
 @torch.no_grad()
@@ -45,41 +46,45 @@ def gradients(
     widest = max(layer.up.shape[-1] for layer in trace.layers)
     size = P, K, encoder.n_layers, widest
     out = torch.full(size, torch.nan, dtype=encoder.precision.state)
-    g = _from_logits(encoder, trace, targets, log)
+    g, factor = _from_logits(encoder, trace, targets, log)
     everywhere = False
     for index in reversed(range(encoder.n_layers)):
         layer, base = encoder.layers[index], trace.layers[index]
         device = layer.device
         at = Carried(prompt.to(device), trace.probe.to(device), everywhere, trace.length)
         neurons, g = _mlp(layer, base, g.to(device), at, site)
-        out[:, :, index, : neurons.shape[-1]] = neurons.view(P, K, -1).cpu()
+        neurons = (neurons * factor.to(device)).view(P, K, -1)
+        out[:, :, index, : neurons.shape[-1]] = neurons.cpu()
         if index:
             g = _attention(layer, base, g, at, lowest=index == 1)
             everywhere = index > 1
     return out
 
 
-def _from_logits(encoder: Encoder, trace: Trace, targets: Tensor, log: bool) -> Tensor:
+def _from_logits(
+    encoder: Encoder, trace: Trace, targets: Tensor, log: bool
+) -> tuple[Tensor, Tensor]:
     """Gradient of p(target) in the last layer's output at the probed position: [P * K, H].
 
-    dp_t/dz = p_t (e_t - p), so all K targets of a prompt share the product with p; without the
-    factor p_t it is the gradient of ``log`` p.
+    It lacks a factor [P * K, 1] that multiplies everything below, see
+    :mod:`negkernel.methods.readout_vjp`.
     """
     P, K = targets.shape
     head = encoder.head
-    prompt = torch.arange(P, device=trace.logprob.device).repeat_interleave(K)
-    targets = targets.to(trace.logprob.device)
-    p = trace.logprob.exp()
-    mean = head.decoder.transpose(p)
-    picked = head.decoder.weight[targets.flatten()].to(encoder.precision.state)
-    g = picked - mean[prompt]
-    g = g if log else g * p.gather(1, targets).reshape(-1, 1)
+    g, factor = readout_gradient(
+        trace.logprob,
+        targets.to(trace.logprob.device),
+        lambda tokens: head.decoder.weight[tokens].to(encoder.precision.state),
+        head.decoder.transpose,
+        log=log,
+    )
+    prompt = torch.arange(P, device=g.device).repeat_interleave(K)
     g = _through(head.norm, trace.head_norm_in, g, prompt)
     g = g * activate_slope(trace.head_up, head.activation)[prompt]
     g = head.dense.transpose(g)
-    if encoder.final_norm is None:
-        return g
-    return _through(encoder.final_norm, trace.final_norm_in, g, prompt)
+    if encoder.final_norm is not None:
+        g = _through(encoder.final_norm, trace.final_norm_in, g, prompt)
+    return g, factor
 
 
 def _mlp(

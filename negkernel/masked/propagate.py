@@ -90,7 +90,7 @@ def _read_out(
     dn, targets, base = encoder.precision.rounded(dn), targets.to(device), trace.logprob
     if readings:
         picked = encoder.precision.rounded(weight[targets])
-        centre = encoder.precision.matmul(base.exp(), weight.t())
+        centre = encoder.precision.exact(base.exp(), weight.t())
         return from_differences(dn, tile, picked, centre, base, targets, prompt)
     # On a GPU one kernel takes the matrix as it is; elsewhere it is rounded tile by tile.
     whole = weight.is_cuda and weight.dtype == encoder.precision.operand

@@ -13,6 +13,7 @@ from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
 from negkernel.methods.full import probed_logprob
+from negkernel.methods.readout_vjp import cotangent
 from negkernel.neuron_values import side_by_side
 
 
@@ -57,23 +58,34 @@ def gradients(
             seen: dict[int, Tensor] = {}
             edits = {layer: _probe(layer, position, probes, seen) for layer in range(len(sites))}
             with torch.enable_grad(), hooks.edited(sites, edits), _quantized_named(model):
-                logprob = probed_logprob(model, torch.tensor([list(ids)]), position)[0]
-                chosen = logprob[target.to(logprob.device)]
-                wanted = [probes[layer] for layer in sorted(probes)]
-                read = chosen if log else chosen.exp()
-                # A layer that the answer does not hang on has gradients of 0.
+                logprob = probed_logprob(model, torch.tensor([list(ids)]), position)
                 rows = [
-                    torch.autograd.grad(
-                        one, wanted, retain_graph=True, allow_unused=True, materialize_grads=True
-                    )
-                    for one in read
+                    _slopes(logprob, token, probes, log)
+                    for token in target.to(logprob.device).split(1)
                 ]
-            slopes = [dict(zip(sorted(probes), row, strict=True)) for row in rows]
             yield (
-                chosen.detach().cpu(),
+                logprob[0].detach().cpu()[target],
                 _aligned(seen, len(sites), logprob),
-                torch.stack([_aligned(by_layer, len(sites), logprob) for by_layer in slopes]),
+                torch.stack([_aligned(by_layer, len(sites), logprob) for by_layer in rows]),
             )
+
+
+def _slopes(
+    logprob: Tensor, token: Tensor, probes: dict[int, Tensor], log: bool
+) -> dict[int, Tensor]:
+    """Gradient of one target [1] in each layer's probe."""
+    start, factor = cotangent(logprob, token, log=log)
+    layers = sorted(probes)
+    # A layer that the answer does not hang on has gradients of 0.
+    found = torch.autograd.grad(
+        logprob,
+        [probes[layer] for layer in layers],
+        start,
+        retain_graph=True,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    return {i: g * factor[0].to(g.device) for i, g in zip(layers, found, strict=True)}
 
 
 def _aligned(by_layer: dict[int, Tensor], n_layers: int, like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
 from negkernel.methods.full import probed_logprob
+from negkernel.methods.readout_vjp import cotangent
 
 
 def path_gradients(
@@ -57,6 +58,10 @@ def path_gradients(
 
             with torch.enable_grad(), hooks.edited(sites, {layer: edit}):
                 ids = torch.tensor([list(tokens)]).expand(m, -1)
-                prob = probed_logprob(model, ids, position)[:, targets].exp().sum(0)
-                rows = [torch.autograd.grad(one, leaf, retain_graph=True)[0] for one in prob]
-            yield layer, torch.stack([row.mean(0).to(prob.dtype).cpu() for row in rows])
+                logprob = probed_logprob(model, ids, position)
+                rows = []
+                for token in targets.to(logprob.device):
+                    start, lacking = cotangent(logprob, token.expand(m))
+                    (found,) = torch.autograd.grad(logprob, leaf, start, retain_graph=True)
+                    rows.append((found.to(lacking) * lacking).mean(0))
+            yield layer, torch.stack(rows).cpu()

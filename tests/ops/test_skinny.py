@@ -27,6 +27,15 @@ def test_cpp_is_the_product(M, K, N, threads, isa):
     assert_close(got.double(), truth, budget=budget)
 
 
+def test_a_vocabulary_of_terms_is_not_summed_in_sequence(isa):
+    """All of one sign, as p times a head whose rows have much in common: nothing averages out."""
+    y, weight = torch.rand(3, 50_000), 1 + 0.1 * torch.randn(50_000, 40)
+    truth = y.double() @ weight.double()
+    # Parts of 256 in eights: some 240 roundings of half an ulp, a tenth of which do not cancel.
+    # In sequence it would be 2e-5 and more.
+    assert_close(skinny(y, weight, impl="cpp").double(), truth, budget=2e-6, relative_to=truth)
+
+
 def test_threads_do_not_change_a_bit(isa):
     y, weight = torch.randn(2, 300), torch.randn(300, 700)
     before = torch.get_num_threads()
