@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from negkernel.model.digest import model_digest
 from neurgrad.analysis import (
     contribution,
     distributions,
@@ -31,7 +32,6 @@ from neurgrad.analysis import (
 )
 from neurgrad.analysis.answered import Answered, answered
 from neurgrad.analysis.kept import Kept
-from neurgrad.features.identity import model_digest
 from neurgrad.runs.files import replace_file, sha256
 
 if TYPE_CHECKING:

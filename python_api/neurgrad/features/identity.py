@@ -7,24 +7,11 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from negkernel.model.digest import model_digest
+
 if TYPE_CHECKING:
     from negkernel import Engine
     from neurgrad.mceval8k import Prompt
-
-SAMPLED = 512  # values of each weight: enough to see a fine-tuning step, quick for 70B parameters
-
-
-def model_digest(model: Any) -> str:
-    """Digest of a model's weights: names, shapes and evenly spread samples of the values."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, weight in model.named_parameters():
-        flat = weight.detach().reshape(-1)
-        sample = flat[:: max(1, len(flat) // SAMPLED)].cpu().contiguous()
-        digest.update(f"{name} {list(weight.shape)} {weight.dtype}".encode())
-        digest.update(sample.view(torch.uint8).numpy().tobytes())  # bfloat16 has no numpy type
-    return digest.hexdigest()
 
 
 def prompts_digest(prompts: Sequence[Prompt]) -> str:

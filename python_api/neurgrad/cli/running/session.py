@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from negkernel import Engine, Gradients, Sweep
+from negkernel.model.digest import model_digest
 from negkernel.neurons import check_shifts
 from negkernel.plan import Plan
 from negkernel.sites import resolve_site
 from neurgrad.cli.errors import blame, refuse
 from neurgrad.cli.reading.job import Job
 from neurgrad.cli.reading.models import apply_chat, load_engine
-from neurgrad.features.identity import model_digest
 from neurgrad.runs import Shard, rows_per_shard, split
 
 
