@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
+from negkernel.arguments import check_choice, check_number, shown
 from negkernel.delta.method import Delta
 from negkernel.encoding import Encoding, check_names
 from negkernel.families import Precision, describe
@@ -46,18 +47,20 @@ class Host:
         memory_budget: int | None,
         gemm_dtype: torch.dtype | None,
     ):
-        if memory_budget is not None and not (
-            isinstance(memory_budget, int | float) and memory_budget > 0
-        ):
-            raise ValueError(
-                f"memory_budget is {memory_budget!r}; expected a positive number of bytes, or None"
-            )
+        if memory_budget is not None:
+            expected = "a positive number of bytes, or None"
+            memory_budget = int(check_number("memory_budget", memory_budget, expected, above=0))
         if gemm_dtype is not None and not (
             isinstance(gemm_dtype, torch.dtype) and gemm_dtype.is_floating_point
         ):
             raise ValueError(
-                f"gemm_dtype is {gemm_dtype!r}; expected a floating torch.dtype such as "
+                f"gemm_dtype is {shown(gemm_dtype)}; expected a floating torch.dtype such as "
                 "torch.bfloat16, or None"
+            )
+        known = hasattr(tokenizer, "convert_ids_to_tokens") or hasattr(tokenizer, "mask_token_id")
+        if tokenizer is not None and not known:
+            raise ValueError(
+                f"tokenizer is {shown(tokenizer)}; expected one as AutoTokenizer returns, or None"
             )
         self.task = model_task(model, task)
         self.model = model
@@ -138,7 +141,7 @@ class Host:
             if mask_index is not None:
                 raise ValueError(
                     "mask_index is for masked models; this one is causal and probed at the last "
-                    "token. Leave it out"
+                    "token. Expected None: leave it out"
                 )
             return None
         mask_id = getattr(self.tokenizer, "mask_token_id", None)
@@ -151,10 +154,7 @@ class Host:
 
     def method(self, name: str) -> Method:
         """Return the method called ``name``; "auto" takes the best that serves the model."""
-        if name not in METHODS:
-            raise ValueError(
-                f"method {name!r} is unknown; expected one of {', '.join(map(repr, METHODS))}"
-            )
+        check_choice("method", name, METHODS)
         budget = self.budget
         if self.task == "masked":
             return self._masked_method(name, budget)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from negkernel.arguments import shown
+
 
 def mask_position(ids: Sequence[int], mask_id: int, mask_index: int | None, prompt: int) -> int:
     """Position of the probed mask token.
@@ -42,8 +44,8 @@ def mask_position(ids: Sequence[int], mask_id: int, mask_index: int | None, prom
                 f"mask_index=0 to {len(found) - 1} to choose the probed one"
             )
         return found[0]
-    if not isinstance(mask_index, int | np.integer):
-        raise ValueError(f"mask_index is {mask_index!r}; expected an integer, counted from 0")
+    if isinstance(mask_index, bool) or not isinstance(mask_index, int | np.integer):
+        raise ValueError(f"mask_index is {shown(mask_index)}; expected an integer, counted from 0")
     if not 0 <= mask_index < len(found):
         raise IndexError(
             f"mask_index={mask_index} is out of range: prompt {prompt} has {len(found)} mask "

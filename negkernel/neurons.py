@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from negkernel.arguments import shown
 from negkernel.rows import Rows
 from negkernel.sites import check_axis
 
@@ -211,7 +212,7 @@ def _numbers(values: Any, name: str) -> np.ndarray:
             raise TypeError
         array = array.astype(np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers; got {values!r}") from None
+        raise ValueError(f"{name} must be numbers; got {shown(values)}") from None
     if not np.isfinite(array).all():
         raise ValueError(f"{name} contains NaN or infinity; expected finite numbers")
     return array

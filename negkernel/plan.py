@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from negkernel.arguments import check_flag
 from negkernel.costs import Sizes, scratch_bytes
 from negkernel.prompts import Request
 
@@ -94,6 +95,7 @@ def plan(
     budget, itemsize : int
         Bytes of scratch allowed, and of a number of the state.
     """
+    check_flag("calibrate", calibrate)
     sizes = Sizes.of(engine)
     lengths = np.array([len(tokens) for tokens in request.tokens])
     P, K = request.target_ids.shape

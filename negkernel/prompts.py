@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +129,9 @@ def encode_request(
         a choice.
     """
     for what, values in (("prompts", prompts), ("targets", targets)):
-        if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        # A set has no order; an array of no axes is one value, although it has an __iter__.
+        single = isinstance(values, str | bytes | Mapping | Set) or getattr(values, "ndim", 1) == 0
+        if single or not isinstance(values, Iterable):
             raise ValueError(
                 f"{what} is {type(values).__name__}; expected a list, wrap a single one as ['...']"
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from negkernel.arguments import check_choice, shown
+
 SITES = ("up", "gate", "post", "pre")
 AXES = ("magnitude", "signed", "scale", "value")
 
@@ -17,22 +19,20 @@ def resolve_site(site: str, gated: bool) -> str:
     "post"; a gated one "up", "gate" and "post" (input of ``down_proj``).
     """
     allowed = ("up", "gate", "post") if gated else ("pre", "post")
-    if site == "paper":
+    if isinstance(site, str) and site == "paper":
         return "up" if gated else "post"
-    if site not in allowed:
+    if not isinstance(site, str) or site not in allowed:
         kind = "gated" if gated else "ungated"
         raise ValueError(
-            f"site {site!r} is not a tensor of this model's {kind} MLP; expected 'paper' or one "
-            f"of {', '.join(map(repr, allowed))}"
+            f"site {shown(site)} is not a tensor of this model's {kind} MLP; expected 'paper' or "
+            f"one of {', '.join(map(repr, allowed))}"
         )
     return site
 
 
 def check_axis(axis: str) -> str:
     """Return ``axis`` if it is one of :data:`AXES`."""
-    if axis not in AXES:
-        raise ValueError(f"axis {axis!r} is unknown; expected one of {', '.join(map(repr, AXES))}")
-    return axis
+    return check_choice("axis", axis, AXES)
 
 
 def shift_amount(activation: Tensor, amount: Tensor, axis: str) -> Tensor:

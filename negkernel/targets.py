@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from negkernel.arguments import check_choice
 from negkernel.masks import in_place
 
 
@@ -98,8 +99,7 @@ def encode_target(
 
 def check_encoding(prefix: str, encoding: str) -> None:
     """Refuse options of :func:`encode_target` that it does not know, whatever the targets are."""
-    if encoding not in ("joint", "alone"):
-        raise ValueError(f"target_encoding {encoding!r} is unknown; expected 'joint' or 'alone'")
+    check_choice("target_encoding", encoding, ("joint", "alone"))
     if not isinstance(prefix, str):
         raise ValueError(
             f"target_prefix is {type(prefix).__name__}; expected 'auto' or the text to put between "

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from negkernel.arguments import check_flag
 from negkernel.delta import backward
 from negkernel.delta.method import Delta, layer_activation
 from negkernel.delta.trace import trace
@@ -100,6 +101,7 @@ def gradients(
     host: Host, request: Request, *, site: str, method: str, log: bool = False
 ) -> Gradients:
     """Answer :meth:`negkernel.Engine.gradients`."""
+    check_flag("log", log)
     site = host.site(site)
     P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
     dtype = host.result_dtype
@@ -159,4 +161,4 @@ def path_gradients(
 
 def _method(host: Host, name: str) -> Method:
     """Method of that name; gradients have no suffix form, whole forwards take its place."""
-    return host.method("full" if name == "suffix" and host.task == "causal" else name)
+    return host.method("full" if str(name) == "suffix" and host.task == "causal" else name)

@@ -12,6 +12,7 @@ import torch
 from negkernel import spectral
 from negkernel.answers.gradients import gradients
 from negkernel.answers.run import report_spelling, run
+from negkernel.arguments import check_flag, check_number, check_path
 from negkernel.host import Host
 from negkernel.methods.base import Method
 from negkernel.methods.readings import check_metrics
@@ -122,9 +123,11 @@ def neg_map(
     progress: bool | None,
 ) -> NegMap:
     """Answer :meth:`negkernel.Engine.neg_map`."""
-    check_shifts([radius], host.precision.state, "radius")
-    if radius <= 0:
-        raise ValueError(f"radius is {radius!r}; expected a positive number")
+    radius = check_number("radius", radius, "a positive number", above=0)
+    check_shifts([radius], host.precision.state, "radius")  # refuses what is too large
+    if progress is not None:
+        check_flag("progress", progress)
+    kept = None if folder is None else check_path("folder", folder)
     check_axis(axis)
     check_tol(tol)
     site = host.site(site)
@@ -146,7 +149,7 @@ def neg_map(
         axis=axis,
         tol=tol,
         eps=spectral.row_eps(host.precision),
-        folder=None if folder is None else Path(folder),
+        folder=kept,
         identity=host.identity() | asked,
         progress=progress,
     )

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from negkernel.arguments import check_choice
 from negkernel.delta.method import layer_activation
 from negkernel.delta.trace import LayerTrace, Trace, cap
 from negkernel.families.parts import Block, Decoder, Norm
@@ -58,8 +59,7 @@ def direct_effects(
     ValueError
         An unknown ``norm``.
     """
-    if norm not in NORMS:
-        raise ValueError(f"norm {norm!r} is unknown; expected 'frozen' or 'recomputed'")
+    check_choice("norm", norm, NORMS)
     for index, block in enumerate(decoder.blocks):
         hidden = layer_activation(decoder, base, index, "post")
         added = _added(block, base.layers[index], hidden).to(base.x_final.device)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from negkernel.arguments import shown
 from negkernel.ops.logprob.tiles import Head, logit_tiles
 
 METRICS = ("logprob", "logit_diff", "kl", "rank")
@@ -26,10 +27,11 @@ def check_metrics(metrics: Sequence[str], n_targets: int, resolution: str) -> tu
     ValueError
         Unknown names, a logit difference without two targets, or a resolution that interpolates.
     """
-    unknown = [name for name in metrics if name not in METRICS]
-    if isinstance(metrics, str) or unknown:
+    listed = isinstance(metrics, list | tuple | set | frozenset)
+    if not listed or not all(isinstance(name, str) and name in METRICS for name in metrics):
         raise ValueError(
-            f"metrics is {metrics!r}; expected any of {', '.join(map(repr, METRICS))}, in a list"
+            f"metrics is {shown(metrics)}; expected any of {', '.join(map(repr, METRICS))}, in a "
+            "list"
         )
     if "logit_diff" in metrics and n_targets != 2:
         raise ValueError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from negkernel.arguments import check_choice
+
 # What the names of classes with a language model's head have in common.
 _LM_CLASS = re.compile(
     r"ForCausalLM|ForMaskedLM|ForPreTraining|LMHead|WithLM|ForConditionalGeneration|"
@@ -85,8 +87,8 @@ def _check_type(config: Any, name: str) -> None:
 
 
 def _agreed(name: str, own: str, task: str | None) -> str:
-    if task not in (None, "causal", "masked"):
-        raise ModelError(f"task {task!r} is unknown; expected 'causal' or 'masked'")
+    if task is not None:
+        check_choice("task", task, ("causal", "masked"))
     if task not in (None, own):
         raise ModelError(
             f"{name} is a {own} language model but task={task!r} was asked for; leave task out or "

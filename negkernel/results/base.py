@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from negkernel.arguments import check_path
 from negkernel.results import storage
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Result:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: v for name, v in values.items() if isinstance(v, np.ndarray)}
         described = {name: v for name, v in values.items() if name not in tensors}
-        storage.write(Path(path), type(self).__name__, tensors, described)
+        storage.write(check_path("path", path), type(self).__name__, tensors, described)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -127,7 +128,7 @@ class Result:
             If the file is truncated or altered, holds another kind of result, or comes from a
             newer version of negkernel.
         """
-        tensors, described = storage.read(Path(path), cls.__name__)
+        tensors, described = storage.read(check_path("path", path), cls.__name__)
         values = {**described, **tensors}
         known = {field.name for field in fields(cls)}
         unknown = sorted(values.keys() - known)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from negkernel.arguments import check_integer, check_number
 from negkernel.results.base import Result
 from negkernel.results.frames import existing, long_frame
 
@@ -61,6 +62,7 @@ class Gradients(Result):
         ndarray [P, L, I] or [P, K, L, I]
             Estimate of the neuron empirical gradient on the ``magnitude`` axis.
         """
+        check_number("threshold", threshold)
         activation = self.activation[:, None] if self._has_target_axis else self.activation
         return np.where(activation > threshold, self.cg, -self.cg)
 
@@ -86,8 +88,7 @@ class Gradients(Result):
         """
         L, I = self.cg.shape[-2:]
         total = len(existing(self.activation)[0])
-        if not 1 <= n <= total:
-            raise ValueError(f"top({n}) of {total} neurons: n must be between 1 and {total}")
+        check_integer("n", n, 1, total)
         scores = self.neurgrad().reshape(*self.cg.shape[:-2], L * I)
         best = np.argsort(-np.abs(scores), axis=-1, kind="stable")[..., :n]
         neurons = np.stack(np.divmod(best, I), axis=-1).astype(np.int64)

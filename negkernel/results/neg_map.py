@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from negkernel.arguments import check_number
 from negkernel.results.base import Result
 from negkernel.results.frames import existing, long_frame
 
@@ -73,7 +74,7 @@ class NegMap(Result):
         -------
         ndarray of bool [P, L, I] or [P, K, L, I]
         """
-        return np.abs(self.pearson) >= threshold
+        return np.abs(self.pearson) >= check_number("threshold", threshold)
 
     def polarity(self) -> np.ndarray:
         """Sign of the neuron empirical gradient, int8 [P, L, I] or [P, K, L, I]."""

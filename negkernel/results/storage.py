@@ -59,6 +59,14 @@ def write(
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}; create it")
+    try:
+        taken = path.is_dir()
+    except OSError as error:
+        raise ValueError(
+            f"cannot write {path}: {error.strerror}; expected the path of a file"
+        ) from error
+    if taken:
+        raise ValueError(f"cannot write {path}: a folder is in its place; expected a file's path")
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -99,7 +107,16 @@ def read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         If the file was not written by `write`, is truncated or altered, holds another kind of
         result, or comes from a newer version.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no file {path}; expected one that .save() wrote"
+        ) from None
+    except OSError as error:
+        raise ValueError(
+            f"cannot read {path}: {error.strerror}; expected a file that .save() wrote"
+        ) from error
     metadata = _checked_metadata(path, content)
     version = int(metadata["version"])
     if version > VERSION:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from negkernel.arguments import check_number
 from negkernel.results import statistics
 from negkernel.results.base import Result
 from negkernel.results.frames import long_frame
@@ -139,7 +140,7 @@ class Sweep(Result):
         -------
         ndarray of bool [P, N] or [P, K, N]
         """
-        return np.abs(self.pearson()) >= threshold
+        return np.abs(self.pearson()) >= check_number("threshold", threshold)
 
     def polarity(self) -> np.ndarray:
         """Sign of the neuron empirical gradient.

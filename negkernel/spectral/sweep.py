@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from negkernel.arguments import check_choice, check_number
 from negkernel.spectral.ground import Ground
 
 
@@ -60,9 +61,7 @@ def measure(
 
 def check_resolution(resolution: str) -> str:
     """Return ``resolution`` if there is such a one; raise ValueError otherwise."""
-    if resolution not in ("grid", "spectral"):
-        raise ValueError(f"resolution {resolution!r} is unknown; expected 'grid' or 'spectral'")
-    return resolution
+    return check_choice("resolution", resolution, ("grid", "spectral"))
 
 
 def check_tol(tol: float) -> float:
@@ -73,6 +72,5 @@ def check_tol(tol: float) -> float:
     ValueError
         Not between 0 and 1.
     """
-    if not 0 < tol < 1:
-        raise ValueError(f"tol is {tol!r}; expected a relative tolerance between 0 and 1, as 1e-3")
-    return float(tol)
+    expected = "a relative tolerance between 0 and 1, as 1e-3"
+    return check_number("tol", tol, expected, above=0, below=1)

@@ -139,7 +139,7 @@ def test_shifts_are_refused_where_the_state_would_overflow_and_computed_below(dt
 def test_numbers_are_called_what_the_caller_calls_them(engine):
     with pytest.raises(ValueError, match=r"scales has shape \[0\]; expected a list"):
         engine.path_gradients([[1]], [2], [])
-    with pytest.raises(ValueError, match=r"radius must be numbers; got \['2'\]"):
+    with pytest.raises(ValueError, match=r"radius is '2'; expected a positive number"):
         engine.neg_map([[1]], [2], radius="2")
 
 

@@ -109,7 +109,7 @@ def test_sum_rule_adds_up_the_scores():
     np.testing.assert_array_equal(probe.predict(X), expected)
     with pytest.raises(ValueError, match="packed orders hold none"):
         probe.predict(PackedScores.encode(X))
-    with pytest.raises(ValueError, match='expected "votes" or "sum"'):
+    with pytest.raises(ValueError, match="expected 'votes' or 'sum'"):
         MagnProbe(rule="mean").fit(X, y)
 
 

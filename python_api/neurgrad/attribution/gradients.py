@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from negkernel import Engine
+from negkernel.arguments import check_kind, check_number
+
 if TYPE_CHECKING:
-    from negkernel import Engine
     from negkernel.prompts import Prompts, Targets
 
 
@@ -27,6 +29,7 @@ def cg(engine: Engine, prompts: Prompts, targets: Targets, **options: Any) -> np
     ndarray [P, L, I] or [P, K, L, I]
         Probability per unit of activation.
     """
+    check_kind("engine", engine, Engine)
     return engine.gradients(prompts, targets, **options).cg
 
 
@@ -47,4 +50,6 @@ def neurgrad(
     ndarray [P, L, I] or [P, K, L, I]
         Probability per unit of activation magnitude.
     """
+    check_kind("engine", engine, Engine)
+    check_number("threshold", threshold)
     return engine.gradients(prompts, targets, **options).neurgrad(threshold)

@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from negkernel import Engine
+from negkernel.arguments import check_choice, check_integer, check_kind
+
 if TYPE_CHECKING:
-    from negkernel import Engine
     from negkernel.prompts import Prompts, Targets
+
+MOST_STEPS = 100_000  # far beyond where the mean settles
 
 
 def integrated_gradients(
@@ -49,12 +53,10 @@ def integrated_gradients(
     ValueError
         ``steps`` below 1 or an unknown path.
     """
-    if path == "neuron":
+    check_kind("engine", engine, Engine)
+    if check_choice("path", path, ("layer", "neuron")) == "neuron":
         return _ablated(engine, prompts, targets, **options)
-    if path != "layer":
-        raise ValueError(f"path {path!r} is unknown; expected 'layer' or 'neuron'")
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; expected at least 1")
+    check_integer("steps", steps, 1, MOST_STEPS)
     scales = np.linspace(0.0, 1.0, steps).tolist()
     mean = engine.path_gradients(prompts, targets, scales, **options)
     return mean.cg * _beside(mean.activation, mean.cg)

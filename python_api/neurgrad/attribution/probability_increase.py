@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from negkernel import Engine
+from negkernel.arguments import check_kind
+
 if TYPE_CHECKING:
-    from negkernel import Engine
     from negkernel.prompts import Prompts, Targets
 
 
@@ -39,4 +41,5 @@ def lpi(
     ndarray [P, L, I] or [P, K, L, I]
         In nats.
     """
+    check_kind("engine", engine, Engine)
     return engine.direct_effects(prompts, targets, norm=norm, **options)

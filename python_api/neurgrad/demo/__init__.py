@@ -15,6 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from negkernel.arguments import check_choice
 from neurgrad.demo.facts import Kind, facts, prompts
 from neurgrad.demo.recall import answer_probabilities, recalled
 
@@ -41,8 +42,7 @@ def folder(kind: Kind) -> Path:
     ValueError
         If `kind` is neither ``"causal"`` nor ``"masked"``.
     """
-    if kind not in ("causal", "masked"):
-        raise ValueError(f"unknown kind of demo model {kind!r}: use 'causal' or 'masked'")
+    check_choice("kind of demo model", kind, ("causal", "masked"))
     return Path(__file__).parent / "data" / kind
 
 
@@ -58,8 +58,8 @@ def load_model(kind: Kind) -> tuple[Any, Any]:
     """
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-    auto = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
     path = folder(kind)
+    auto = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
     return auto.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from negkernel.arguments import check_choice
 from neurgrad.demo.templates import RELATIONS, templates
 
 Kind = Literal["causal", "masked"]
@@ -56,8 +57,7 @@ def prompts(kind: Kind) -> pd.DataFrame:
     ValueError
         If `kind` is neither ``"causal"`` nor ``"masked"``.
     """
-    if kind not in ("causal", "masked"):
-        raise ValueError(f"unknown kind of demo model {kind!r}: use 'causal' or 'masked'")
+    check_choice("kind of demo model", kind, ("causal", "masked"))
     rows = []
     for relation, subject, answer in facts():
         for template in templates(relation):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Integral
+
 import numpy as np
 from matplotlib.axes import Axes
 
 from negkernel import Sweep
+from negkernel.arguments import check_index, check_integer, shown
 from neurgrad.plots.style import MARKERS, PALETTE, axes_or_new, column, shorten
 
 
@@ -45,12 +49,19 @@ def sweep_curves(
         raise TypeError(
             f"expected a Sweep to draw curves of, got {type(sweep).__name__}; call Engine.sweep"
         )
+    prompt = check_index("prompt", prompt, len(sweep.prompts))
+    K = sweep.target_ids[0].size
+    target = check_index("target", target, K)
     cell = (prompt, target) if sweep.target_ids.ndim == 2 else (prompt,)
     neg, shift = sweep.neg()[cell], sweep.prob_shift()[cell]
     names = np.broadcast_to(sweep.neurons, (*sweep.activation.shape, 2))[prompt]
-    if isinstance(neurons, int):
+    if isinstance(neurons, Integral):
+        check_integer("neurons", neurons, 1)
         strongest = np.argsort(-np.abs(neg), kind="stable")
-        neurons = [int(index) for index in strongest[: min(neurons, len(PALETTE))]]
+        neurons = [int(index) for index in strongest[: min(int(neurons), len(PALETTE))]]
+    if not isinstance(neurons, Sequence | np.ndarray) or np.ndim(neurons) != 1 or not len(neurons):
+        raise ValueError(f"neurons is {shown(neurons)}; expected how many, or a list of places")
+    neurons = [check_index("neurons", index, len(names)) for index in neurons]
     order = np.argsort(sweep.shifts)
     x = sweep.shifts[order]
     ax = axes_or_new(ax)
@@ -69,9 +80,9 @@ def sweep_curves(
         ax.axhline(0, color="0.7", linewidth=0.5, zorder=0)
         ax.axvline(0, color="0.7", linewidth=0.5, zorder=0)
         # A line through a saturated curve would shrink it to nothing.
-        shown = shift[neurons]
-        margin = 0.15 * max(float(shown.max() - shown.min()), 1e-12)
-        ax.set_ylim(min(0.0, shown.min()) - margin, max(0.0, shown.max()) + margin)
+        curves = shift[neurons]
+        margin = 0.15 * max(float(curves.max() - curves.min()), 1e-12)
+        ax.set_ylim(min(0.0, curves.min()) - margin, max(0.0, curves.max()) + margin)
         ax.set_xlabel(_shift_label(sweep.axis))
         ax.set_ylabel("change of probability")
         targets = sweep.targets[prompt]

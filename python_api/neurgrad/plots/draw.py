@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from negkernel import Gradients, Sweep
+from negkernel.arguments import check_kind, check_path, shown
 from neurgrad.plots.activation import activation_against_neg
 from neurgrad.plots.curves import sweep_curves
 from neurgrad.plots.histogram import neg_histogram
@@ -29,7 +30,10 @@ def draw_all(result: Sweep | Gradients, folder: str | Path) -> list[Path]:
     list of Path
         The files.
     """
-    folder = Path(folder)
+    check_kind("result", result, Sweep, Gradients)
+    folder = check_path("folder", folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder {shown(str(folder))} is a file; expected a folder to draw into")
     folder.mkdir(parents=True, exist_ok=True)
     with column():
         figures = {

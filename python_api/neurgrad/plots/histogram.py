@@ -6,8 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from negkernel import Gradients, Sweep
+from negkernel.arguments import check_integer
 from neurgrad.plots.style import PALETTE, axes_or_new, column
 from neurgrad.plots.values import slopes
+
+MOST_BINS = 10_000  # far more than a column has points
 
 
 def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None = None) -> Axes:
@@ -26,6 +29,7 @@ def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None 
     -------
     Axes
     """
+    check_integer("bins", bins, 1, MOST_BINS)
     found = slopes(result)
     reach = float(np.percentile(np.abs(found.value), 99)) or 1.0
     edges = np.linspace(-reach, reach, bins + 1)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from negkernel import Gradients, Sweep
+from negkernel.arguments import shown
 from neurgrad.plots.style import PALETTE, column, new_axes
 from neurgrad.plots.values import slopes
 
@@ -36,7 +37,7 @@ def layer_profile(
     mean = np.array([group.mean() for group in groups])
     variance = np.array([group.var() for group in groups])
     error = np.sqrt(variance / [len(group) for group in groups])
-    upper, lower = new_axes(2, 3.2) if axes is None else axes
+    upper, lower = new_axes(2, 3.2) if axes is None else _two(axes)
     with column():
         upper.fill_between(layers, mean - error, mean + error, color=PALETTE[0], alpha=0.25, lw=0)
         upper.plot(layers, mean, color=PALETTE[0], marker="o")
@@ -49,3 +50,12 @@ def layer_profile(
         lower.set_xlabel("layer")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     return upper, lower
+
+
+def _two(axes: Sequence[Axes]) -> Sequence[Axes]:
+    if isinstance(axes, np.ndarray):
+        axes = axes.ravel().tolist()
+    listed = isinstance(axes, Sequence) and len(axes) == 2
+    if not listed or not all(isinstance(ax, Axes) for ax in axes):
+        raise ValueError(f"axes is {shown(axes)}; expected two matplotlib Axes")
+    return axes

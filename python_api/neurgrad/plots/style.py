@@ -9,6 +9,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
+from negkernel.arguments import check_kind
+
 WIDTH = 3.3  # inches: a column of a two-column paper
 
 # Okabe and Ito: told apart with every common kind of colour blindness, and in grey.
@@ -50,7 +52,10 @@ def column() -> Iterator[None]:
 
 def axes_or_new(ax: Axes | None, height: float = 2.4) -> Axes:
     """Return `ax`, or the axes of a new pyplot figure that is a column wide."""
-    return new_axes(1, height)[0] if ax is None else ax
+    if ax is None:
+        return new_axes(1, height)[0]
+    check_kind("ax", ax, Axes)
+    return ax
 
 
 def new_axes(rows: int, height: float) -> list[Axes]:

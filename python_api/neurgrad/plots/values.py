@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from negkernel import Gradients, Sweep
+from negkernel.arguments import check_kind
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Slopes:
 
 def slopes(result: Sweep | Gradients) -> Slopes:
     """Return NEG of a sweep, NeurGrad of gradients."""
+    check_kind("result", result, Sweep, Gradients)
     if isinstance(result, Sweep):
         value = result.neg()
         P, N = result.activation.shape

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from negkernel.arguments import check_choice
 from neurgrad.probes.majority import MajorityProbe
 
 
@@ -71,8 +72,8 @@ class MagnProbe(MajorityProbe):
         return (scores == scores.max(axis=1, keepdims=True)).astype(np.int64)
 
     def _check_parameters(self, packed: bool) -> None:
-        if self.rule not in ("votes", "sum"):
-            raise ValueError(f'rule is {self.rule!r}; expected "votes" or "sum"')
+        super()._check_parameters(packed)
+        check_choice("rule", self.rule, ("votes", "sum"))
         if packed and self.rule == "sum":
             raise ValueError(
                 'rule="sum" adds up float scores, and packed orders hold none; '

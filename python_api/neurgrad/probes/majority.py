@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from negkernel.arguments import check_flag
 from neurgrad.features.packed import OrderStore
 from neurgrad.probes.counting import count_votes, score_blocks, sum_evidence
 from neurgrad.probes.inputs import check_labels, check_scores
@@ -35,6 +36,7 @@ class MajorityProbe(ClassifierMixin, BaseEstimator, ABC):
 
     def _check_parameters(self, packed: bool) -> None:
         """Refuse wrong parameters, and those that need more than the order of scores if packed."""
+        check_flag("negatives", self.negatives)
 
     def fit(self, X: ArrayLike | OrderStore, y: ArrayLike) -> Self:
         """Rank all neurons on the labelled prompts and keep the best.

@@ -1,9 +1,11 @@
 """From ranking scores to neurons: the top n, their polarity, and the sizes worth trying."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from negkernel.arguments import shown
 
 PAPER_SIZES = tuple(2**power for power in range(14))
 
@@ -36,7 +38,7 @@ def check_n_neurons(n_neurons: int | None, n_available: int) -> int:
         return n_available
     if isinstance(n_neurons, bool) or not isinstance(n_neurons, int | np.integer) or n_neurons < 1:
         raise ValueError(
-            f"n_neurons is {n_neurons!r}; expected a positive integer, or None for all neurons"
+            f"n_neurons is {shown(n_neurons)}; expected a positive integer, or None for all neurons"
         )
     if n_neurons > n_available:
         raise ValueError(
@@ -56,6 +58,9 @@ def check_sizes(sizes: Sequence[int] | None, n_available: int) -> list[int]:
     """
     if sizes is None:
         return [size for size in PAPER_SIZES if size <= n_available]
-    if len(sizes) == 0:
+    if not isinstance(sizes, Iterable) or isinstance(sizes, str | bytes) or np.ndim(sizes) != 1:
+        raise ValueError(f"sizes is {shown(sizes)}; expected a list of numbers of neurons")
+    sizes = list(sizes)
+    if not sizes:
         raise ValueError("sizes is empty; give at least one number of neurons")
     return sorted({check_n_neurons(size, n_available) for size in sizes})
