@@ -12,9 +12,11 @@ import torch
 from negkernel.answers import gradients, intervene, readout, sweep
 from negkernel.answers.gradients import LayerGradients
 from negkernel.encoding import Encoding
-from negkernel.guard import guarded, guarded_steps
-from negkernel.host import METHODS as METHODS
+from negkernel.guard import guard, guarded, guarded_steps
 from negkernel.host import Host
+from negkernel.judge.choice import METHODS as METHODS
+from negkernel.judge.choice import Asked, choose
+from negkernel.judge.trial import stand_in
 from negkernel.model.loading import load
 from negkernel.neurons import Intervention, check_neurons, check_shifts, every_neuron
 from negkernel.plan import Plan, plan
@@ -54,11 +56,12 @@ class Engine:
 
     Notes
     -----
-    Questions share what they take: ``prompts``, ``targets``, ``site`` and ``method`` are described
-    at :meth:`sweep`, the keywords ``**encoding`` at :class:`negkernel.encoding.Encoding`. Each
-    raises ValueError or IndexError for malformed input, TypeError for an unknown keyword, and
-    NotImplementedError where the method asked for cannot serve the model; the message says what
-    was expected. An axis K follows P in every result where K targets a prompt are given.
+    Questions share what they take: ``prompts``, ``targets``, ``site``, ``method`` and ``check``
+    are described at :meth:`sweep`, the keywords ``**encoding`` at
+    :class:`negkernel.encoding.Encoding`. Each raises ValueError or IndexError for malformed
+    input, TypeError for an unknown keyword, and NotImplementedError where the method asked for
+    cannot serve the model; the message says what was expected. An axis K follows P in every
+    result where K targets a prompt are given.
 
     A model that is changed between calls is seen as it is at each call. Calls from several threads
     wait for each other, and torch's autocast, inference mode and default device are off inside.
@@ -128,6 +131,7 @@ class Engine:
         tol: float = 1e-3,
         metrics: Sequence[str] = ("logprob",),
         method: str = "auto",
+        check: str | bool = "once",
         **encoding: Unpack[Encoding],
     ) -> Sweep:
         """Shift each neuron by each amount and read the target's log-prob, for every prompt.
@@ -159,6 +163,9 @@ class Engine:
         method : {"auto", "delta", "suffix", "full"}
             "full" runs a whole forward per row, "suffix" last tokens on the prefix KV, "delta"
             the difference form. "auto" takes the best that serves the model and logs which.
+        check : {"once", "each", False}
+            Hold the method against at most three plain forwards of the model, once for each state
+            of the model (or for "each" prompt): where they disagree the method is refused.
         **encoding
             How text becomes tokens, see :class:`negkernel.encoding.Encoding`.
         """
@@ -174,6 +181,7 @@ class Engine:
             tol=tol,
             metrics=metrics,
             method=method,
+            check=check,
         )
 
     @guarded
@@ -187,6 +195,7 @@ class Engine:
         axis: str = "magnitude",
         site: str = "paper",
         method: str = "auto",
+        check: str | bool = "once",
         folder: str | Path | None = None,
         progress: bool | None = None,
         **encoding: Unpack[Encoding],
@@ -225,6 +234,7 @@ class Engine:
             axis=axis,
             site=site,
             method=method,
+            check=check,
             folder=folder,
             progress=progress,
         )
@@ -237,6 +247,7 @@ class Engine:
         interventions: Sequence[Intervention] | Sequence[Sequence[Intervention]],
         *,
         method: str = "auto",
+        check: str | bool = "once",
         **encoding: Unpack[Encoding],
     ) -> Interventions:
         """Apply interventions that shift several neurons, in one or several layers, at once.
@@ -253,7 +264,7 @@ class Engine:
             ``base_logprob`` [P] and ``logprob_shift`` [P, R].
         """
         request = self._host.encode(prompts, targets, **encoding)
-        return intervene.intervene(self._host, request, interventions, method=method)
+        return intervene.intervene(self._host, request, interventions, method=method, check=check)
 
     @guarded
     def gradients(
@@ -263,6 +274,7 @@ class Engine:
         *,
         site: str = "paper",
         method: str = "auto",
+        check: str | bool = "once",
         log: bool = False,
         **encoding: Unpack[Encoding],
     ) -> Gradients:
@@ -288,7 +300,9 @@ class Engine:
             given.
         """
         request = self._host.encode(prompts, targets, **encoding)
-        return gradients.gradients(self._host, request, site=site, method=method, log=log)
+        return gradients.gradients(
+            self._host, request, site=site, method=method, check=check, log=log
+        )
 
     def stream_gradients(
         self,
@@ -297,6 +311,7 @@ class Engine:
         *,
         site: str = "paper",
         method: str = "auto",
+        check: str | bool = "once",
         **encoding: Unpack[Encoding],
     ) -> Iterator[LayerGradients]:
         """Gradients as :meth:`gradients` computes them, a layer at a time, left on their device.
@@ -312,8 +327,9 @@ class Engine:
             is "delta", before the next prompts.
         """
         request = self._host.encode(prompts, targets, **encoding)
-        steps = gradients.by_layer(self._host, request, site=site, method=method)
-        return guarded_steps(self.model, steps)
+        with guard(self._host.model):
+            steps = gradients.by_layer(self._host, request, site=site, method=method, check=check)
+        return guarded_steps(self._host.model, steps)
 
     @guarded
     def path_gradients(
@@ -324,6 +340,7 @@ class Engine:
         *,
         site: str = "paper",
         method: str = "auto",
+        check: str | bool = "once",
         **encoding: Unpack[Encoding],
     ) -> Gradients:
         """Gradients with a whole layer's neurons scaled, averaged over the scales: see IG.
@@ -341,7 +358,9 @@ class Engine:
             ``activation`` are unscaled.
         """
         request = self._host.encode(prompts, targets, **encoding)
-        return gradients.path_gradients(self._host, request, scales, site=site, method=method)
+        return gradients.path_gradients(
+            self._host, request, scales, site=site, method=method, check=check
+        )
 
     @guarded
     def direct_effects(
@@ -391,6 +410,7 @@ class Engine:
         axis: str = "magnitude",
         site: str = "paper",
         method: str = "auto",
+        check: str | bool = "once",
         resolution: str = "grid",
         calibrate: bool = True,
         **encoding: Unpack[Encoding],
@@ -417,14 +437,16 @@ class Engine:
         if neurons is not None:
             neurons = check_neurons(neurons, len(request), self.widths)
             shifts = check_shifts(shifts, state)
+        kind = "gradients" if neurons is None else "rows"
+        asked = Asked(method, host.site(site), check, kind)
         return plan(
             self,
             request,
             neurons,
             shifts,
             axis=check_axis(axis),
-            site=host.site(site),
-            method=host.method(method).name,
+            site=asked.site,
+            method=choose(host, request, asked).name,
             resolution=check_resolution(resolution),
             budget=host.budget,
             itemsize=state.itemsize,
@@ -456,6 +478,7 @@ class Engine:
         """What ``site="paper"`` means for this model."""
         return self._host.site("paper")
 
+    @guarded
     def method_for(self, method: str = "auto") -> str:
         """Return the method that ``method`` comes to for this model.
 
@@ -464,7 +487,9 @@ class Engine:
         ValueError, NotImplementedError
             Unknown, or not able to serve the model; the message says why.
         """
-        return self._host.method(method).name
+        host = self._host
+        request = stand_in(host.config.vocab_size)
+        return choose(host, request, Asked(method, host.site("paper"))).name
 
     @property
     def memory_budget(self) -> int | None:

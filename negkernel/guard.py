@@ -46,7 +46,7 @@ def guard(model: nn.Module) -> Iterator[None]:
     with ExitStack() as modes, lock:
         if torch.is_inference_mode_enabled():
             modes.enter_context(torch.inference_mode(False))
-        for kind in {"cpu", next(model.parameters()).device.type}:
+        for kind in {"cpu", next(model.parameters()).device.type} - {"meta"}:
             if torch.is_autocast_enabled(kind):
                 modes.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":
@@ -59,7 +59,7 @@ def guarded(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[An
 
     @wraps(method)
     def run(engine: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with guard(engine.model):
+        with guard(engine._host.model):
             return method(engine, *args, **kwargs)
 
     return run

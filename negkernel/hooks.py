@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,20 +15,69 @@ from negkernel.rows import Rows
 from negkernel.sites import shift_amount
 
 
+@dataclass(frozen=True)
+class Probed:
+    """Where the probed token of each of ``batch`` sequences is among the tokens of a module.
+
+    A module sees the tokens of all sequences in one axis, each sequence as long as the prompt or,
+    in a model that pads inside, longer at its end.
+    """
+
+    batch: int
+    length: int
+    position: int
+
+    def index(self, x: Tensor) -> Tensor:
+        """Indices [batch] into the tokens of ``x`` [tokens, I].
+
+        Raises
+        ------
+        NotImplementedError
+            The module does not see these sequences whole.
+        """
+        each, rest = divmod(len(x), self.batch)
+        if rest or each < self.length:
+            raise NotImplementedError(
+                f"a feed-forward module sees {len(x)} tokens at once, where {self.batch} prompts "
+                f"have {self.length} each; its neurons cannot be told apart by prompt"
+            )
+        return torch.arange(self.position, self.batch * each, each, device=x.device)
+
+
 @contextmanager
 def edited(sites: Sequence[Site], edits: dict[int, Edit]) -> Iterator[None]:
     """Run ``edits[layer](x) -> x`` on the neurons ``x`` [tokens, I] of those layers.
 
     ``x`` has all batch and sequence positions in one axis. The hooks are gone on leaving.
+
+    Raises
+    ------
+    NotImplementedError
+        A layer's neurons were not computed exactly once in between.
     """
+    runs = dict.fromkeys(edits, 0)
+
+    def counted(layer: int, edit: Edit) -> Edit:
+        def run(x: Tensor) -> Tensor | None:
+            runs[layer] += 1
+            return edit(x)
+
+        return run
+
     with ExitStack() as stack, undone_in_forks(stack.close):
         for layer, edit in edits.items():
-            stack.enter_context(sites[layer].edited(edit))
+            stack.enter_context(sites[layer].edited(counted(layer, edit)))
         yield
+    for layer, count in runs.items():
+        if count != 1:
+            raise NotImplementedError(
+                f"the feed-forward module of layer {layer} ran {count} times in one forward; "
+                "expected once, with all tokens"
+            )
 
 
-def shifts(rows: Rows, position: Tensor, axis: str) -> dict[int, Edit]:
-    """Edits that apply ``rows``; row r's probed token is at ``position[r]`` of the token axis.
+def shifts(rows: Rows, probed: Probed, axis: str) -> dict[int, Edit]:
+    """Edits that apply ``rows``, row r at the probed token of sequence r.
 
     Each shift sees the activation as it stands in that forward: in a multi-layer intervention,
     after the shifts of earlier layers.
@@ -35,11 +85,10 @@ def shifts(rows: Rows, position: Tensor, axis: str) -> dict[int, Edit]:
     entry_row = rows.entry_row
 
     def make(chosen: Tensor) -> Edit:
-        token, neuron = position[entry_row[chosen]], rows.neuron[chosen]
-        amount = rows.amount[chosen]
+        row, neuron, amount = entry_row[chosen], rows.neuron[chosen], rows.amount[chosen]
 
         def edit(x: Tensor) -> Tensor:
-            at = (token.to(x.device), neuron.to(x.device))
+            at = (probed.index(x)[row.to(x.device)], neuron.to(x.device))
             x = x.clone()
             x[at] += shift_amount(x[at], amount.to(x), axis)
             return x
@@ -50,12 +99,12 @@ def shifts(rows: Rows, position: Tensor, axis: str) -> dict[int, Edit]:
     return {layer: make(torch.nonzero(rows.layer == layer)[:, 0]) for layer in layers}
 
 
-def reader(into: dict[int, Tensor], layers: Sequence[int], position: Tensor) -> dict[int, Edit]:
-    """Edits that change nothing and keep the neurons at ``position`` in ``into[layer]``."""
+def reader(into: dict[int, Tensor], layers: Sequence[int], probed: Probed) -> dict[int, Edit]:
+    """Edits that change nothing and keep the probed tokens' neurons in ``into[layer]``."""
 
     def make(layer: int) -> Edit:
         def edit(x: Tensor) -> None:
-            into[layer] = x[position.to(x.device)].detach().clone()
+            into[layer] = x[probed.index(x)].detach().clone()
 
         return edit
 

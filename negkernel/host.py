@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Unpack
 
 import numpy as np
 import torch
 
-from negkernel.arguments import check_choice, check_number, shown
+from negkernel.arguments import check_number, shown
 from negkernel.delta.method import Delta
 from negkernel.encoding import Encoding, check_names
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import FeedForward, feed_forwards
+from negkernel.judge.verdicts import Verdicts
 from negkernel.masked import MaskedDelta
 from negkernel.masked import describe as describe_masked
 from negkernel.methods.base import Method
@@ -23,10 +23,6 @@ from negkernel.model.positions import prompt_limit
 from negkernel.model.task import model_task
 from negkernel.prompts import Prompts, Request, Targets, encode_request
 from negkernel.sites import resolve_site
-
-log = logging.getLogger(__name__)
-
-METHODS = ("auto", "delta", "suffix", "full")
 
 
 class Host:
@@ -68,6 +64,7 @@ class Host:
         self.config = model.config.get_text_config()
         self.memory_budget = memory_budget
         self.gemm_dtype = gemm_dtype
+        self.verdicts = Verdicts()
         feed_forwards(model, self.config)  # refuses what is not recognised
 
     @property
@@ -153,43 +150,19 @@ class Host:
         return int(mask_id)
 
     def method(self, name: str) -> Method:
-        """Return the method called ``name``; "auto" takes the best that serves the model."""
-        check_choice("method", name, METHODS)
-        budget = self.budget
-        if self.task == "masked":
-            return self._masked_method(name, budget)
-        if name in ("auto", "delta"):
-            precision = self.precision
-            try:
-                delta = Delta(describe(self.model, precision), budget)
-            except NotImplementedError as reason:
-                if name == "delta":
-                    raise
-                log.info("method suffix: %s", reason)
-                return Suffix(self.model, self.feed_forwards, budget)
-            if name == "auto":
-                log.info("method delta: %s is a known family", self.model.config.model_type)
-            return delta
-        if name == "suffix":
-            return Suffix(self.model, self.feed_forwards, budget)
-        return Full(self.model, self.feed_forwards)
+        """Make the method called ``name``, whether or not it agrees with the model.
 
-    def _masked_method(self, name: str, budget: int) -> Method:
+        Raises
+        ------
+        NotImplementedError
+            "delta" for an architecture without a family, or a model that is more than its modules
+            and weights say.
+        """
         if name == "suffix":
-            raise ValueError(
-                "method 'suffix' keeps the prefix's keys and values, which a masked model's shift "
-                "changes; expected 'auto', 'delta' or 'full'"
-            )
-        if name in ("auto", "delta"):
-            precision = self.precision
-            try:
-                delta = MaskedDelta(describe_masked(self.model, precision), budget)
-            except NotImplementedError as reason:
-                if name == "delta":
-                    raise
-                log.info("method full: %s", reason)
-            else:
-                if name == "auto":
-                    log.info("method delta: %s is a known family", self.model.config.model_type)
-                return delta
-        return Full(self.model, self.feed_forwards)
+            return Suffix(self.model, self.feed_forwards, self.budget)
+        if name == "full":
+            return Full(self.model, self.feed_forwards)
+        precision = self.precision
+        if self.task == "masked":
+            return MaskedDelta(describe_masked(self.model, precision), self.budget)
+        return Delta(describe(self.model, precision), self.budget)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from negkernel.delta import backward
 from negkernel.delta.method import Delta, layer_activation
 from negkernel.delta.trace import trace
 from negkernel.host import Host
+from negkernel.judge.choice import Asked, answer, choose
 from negkernel.masked import MaskedDelta
 from negkernel.methods import graph_gradients, graph_path
 from negkernel.methods.base import Method
@@ -47,10 +48,18 @@ class LayerGradients:
 
 
 def by_layer(
-    host: Host, request: Request, *, site: str, method: str, log: bool = False
+    host: Host,
+    request: Request,
+    *,
+    site: str,
+    method: str,
+    check: str | bool = "once",
+    log: bool = False,
 ) -> Iterator[LayerGradients]:
     """Answer :meth:`negkernel.Engine.stream_gradients`."""
-    return _layers(host, request, host.site(site), _method(host, method), log)
+    site = host.site(site)
+    runner = choose(host, request, _asked(host, site, method, check))
+    return _layers(host, request, site, runner, log)
 
 
 def _layers(
@@ -98,16 +107,33 @@ def _layers(
 
 
 def gradients(
-    host: Host, request: Request, *, site: str, method: str, log: bool = False
+    host: Host, request: Request, *, site: str, method: str, check: str | bool, log: bool = False
 ) -> Gradients:
     """Answer :meth:`negkernel.Engine.gradients`."""
     check_flag("log", log)
     site = host.site(site)
+    asked = _asked(host, site, method, check)
+    return answer(
+        host, request, asked, lambda runner: computed(host, request, runner, site, log=log)
+    )
+
+
+def _asked(host: Host, site: str, method: str, check: str | bool, kind: str = "gradients") -> Asked:
+    def slopes(runner: Method, some: Request) -> Gradients:
+        return computed(host, some, runner, site, log=True)
+
+    return Asked(method, site, check, kind, slopes)
+
+
+def computed(
+    host: Host, request: Request, runner: Method, site: str, *, log: bool = False
+) -> Gradients:
+    """Gradients by ``runner``, or through the model's own graph where it has none of its own."""
     P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
     dtype = host.result_dtype
     prob, cg = np.empty((P, K), dtype), np.full((P, K, L, I), np.nan, dtype)
     activation = np.full((P, L, I), np.nan, dtype)
-    for part in by_layer(host, request, site=site, method=method, log=log):
+    for part in _layers(host, request, site, runner, log):
         prob[part.prompts] = part.prob.cpu().numpy()
         width = part.cg.shape[-1]
         cg[part.prompts, :, part.layer, :width] = part.cg.cpu().numpy()
@@ -124,41 +150,39 @@ def gradients(
 
 
 def path_gradients(
-    host: Host, request: Request, scales: Sequence[float], *, site: str, method: str
+    host: Host,
+    request: Request,
+    scales: Sequence[float],
+    *,
+    site: str,
+    method: str,
+    check: str | bool,
 ) -> Gradients:
     """Answer :meth:`negkernel.Engine.path_gradients`."""
     site = host.site(site)
     factors = [float(scale) for scale in check_shifts(scales, torch.float64, "scales")]
-    runner = _method(host, method)
-    plain = gradients(host, request, site=site, method=method)
-    # One target a prompt is asked for without an axis K.
-    cg = plain.cg.reshape(len(request), request.K, host.n_layers, host.n_neurons)
-    for p, tokens in enumerate(request.tokens):
-        ids = torch.from_numpy(request.target_ids[p])
-        if isinstance(runner, Delta):
-            layers = runner.path_gradients(tokens, ids, factors, site)
-        else:
-            layers = graph_path.path_gradients(
-                host.model,
-                host.feed_forwards,
-                tokens,
-                request.positions[p],
-                ids,
-                factors,
-                site=site,
-            )
-        for layer, gradient in layers:
-            cg[p, :, layer, : gradient.shape[-1]] = gradient.cpu().numpy()
-    return Gradients(
-        **request.fields(),
-        **host.identity(),
-        site=site,
-        prob=plain.prob,
-        cg=request.squeeze(cg),
-        activation=plain.activation,
-    )
+    asked = _asked(host, site, method, check, "path gradients")
 
+    def compute(runner: Method) -> Gradients:
+        plain = computed(host, request, runner, site)
+        # One target a prompt is asked for without an axis K.
+        cg = plain.cg.reshape(len(request), request.K, host.n_layers, host.n_neurons)
+        for p, tokens in enumerate(request.tokens):
+            ids = torch.from_numpy(request.target_ids[p])
+            if isinstance(runner, Delta):
+                layers = runner.path_gradients(tokens, ids, factors, site)
+            else:
+                layers = graph_path.path_gradients(
+                    host.model,
+                    host.feed_forwards,
+                    tokens,
+                    request.positions[p],
+                    ids,
+                    factors,
+                    site=site,
+                )
+            for layer, gradient in layers:
+                cg[p, :, layer, : gradient.shape[-1]] = gradient.cpu().numpy()
+        return replace(plain, cg=request.squeeze(cg))
 
-def _method(host: Host, name: str) -> Method:
-    """Method of that name; gradients have no suffix form, whole forwards take its place."""
-    return host.method("full" if str(name) == "suffix" and host.task == "causal" else name)
+    return answer(host, request, asked, compute)

@@ -10,18 +10,20 @@ from negkernel.delta import direct_effects as direct
 from negkernel.delta.method import Delta
 from negkernel.delta.trace import trace
 from negkernel.host import Host
+from negkernel.judge.choice import Asked, choose
 from negkernel.methods.full import probed_logprob
 from negkernel.prompts import Request
 
 
 def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:
     """Answer :meth:`negkernel.Engine.direct_effects`."""
-    runner = host.method("delta")
-    if not isinstance(runner, Delta):
+    if host.task == "masked":
         raise NotImplementedError(
             "the log-probability increase reads the residual stream of a causal model; this "
             "one is masked"
         )
+    runner = choose(host, request, Asked("delta", host.site("paper")))
+    assert isinstance(runner, Delta)
     P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
     increase = np.full((P, K, L, I), np.nan, host.result_dtype)
     ids = torch.from_numpy(request.target_ids)
@@ -37,9 +39,9 @@ def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:
 def rank(host: Host, request: Request) -> np.ndarray:
     """Answer :meth:`negkernel.Engine.rank`."""
     ranks = np.empty((len(request), request.K), dtype=np.int64)
-    with torch.no_grad(), borrowed(host.model) as rotary:
+    with torch.no_grad(), borrowed(host.model) as state:
         for p, (tokens, position) in enumerate(zip(request.tokens, request.positions, strict=True)):
-            rotary.restore()
+            state.restore()
             logprob = probed_logprob(host.model, torch.tensor([list(tokens)]), position)[0]
             own = logprob[torch.from_numpy(request.target_ids[p]).to(logprob.device)]
             ranks[p] = (logprob > own[:, None]).sum(1).cpu().numpy()

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from negkernel import spectral
-from negkernel.answers.gradients import gradients
+from negkernel.answers.gradients import computed
 from negkernel.answers.run import report_spelling, run
 from negkernel.arguments import check_flag, check_number, check_path
 from negkernel.host import Host
+from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method
 from negkernel.methods.readings import check_metrics
 from negkernel.neurons import check_neurons, check_shifts
@@ -36,6 +37,7 @@ def sweep(
     tol: float,
     metrics: Sequence[str],
     method: str,
+    check: str | bool,
 ) -> Sweep:
     """Answer :meth:`negkernel.Engine.sweep`."""
     check_resolution(resolution)
@@ -44,38 +46,43 @@ def sweep(
     pairs = check_neurons(neurons, len(request), host.widths)
     amounts = check_shifts(shifts, host.precision.state)
     site, axis = host.site(site), check_axis(axis)
-    runner = host.method(method)
     per_prompt = torch.from_numpy(pairs).expand(len(request), -1, 2)
-    more: dict[str, Any] = {}
-    if resolution == "spectral":
-        found = _grounds(host, runner, request, site, axis)
-        eps = spectral.row_eps(host.precision)
-        measured = spectral.measure(found, per_prompt.numpy(), amounts, axis=axis, tol=tol, eps=eps)
-        base, activation, curves = measured.base, measured.activation, measured.change
-        error, n_rows = measured.error, measured.rows
-    else:
-        base, activation, curves, more = _grid(
-            host, runner, request, per_prompt, amounts, site, axis, metrics
+
+    def compute(runner: Method) -> Sweep:
+        more: dict[str, Any] = {}
+        if resolution == "spectral":
+            found = _grounds(host, runner, request, site, axis)
+            eps = spectral.row_eps(host.precision)
+            measured = spectral.measure(
+                found, per_prompt.numpy(), amounts, axis=axis, tol=tol, eps=eps
+            )
+            base, activation, curves = measured.base, measured.activation, measured.change
+            error, n_rows = measured.error, measured.rows
+        else:
+            base, activation, curves, more = _grid(
+                host, runner, request, per_prompt, amounts, site, axis, metrics
+            )
+            error, n_rows = np.zeros(curves.shape[:3], dtype=curves.dtype), curves[:, 0].size
+        if "logit_diff" in metrics:
+            more["logit_diff"] = curves[:, 0] - curves[:, 1]
+        return Sweep(
+            **request.fields(),
+            **host.identity(),
+            neurons=pairs,
+            shifts=amounts,
+            axis=axis,
+            site=site,
+            method=runner.name,
+            resolution=resolution,
+            base_logprob=request.squeeze(base),
+            logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
+            activation=activation,
+            error=request.squeeze(error),
+            rows=n_rows,
+            **more,
         )
-        error, n_rows = np.zeros(curves.shape[:3], dtype=curves.dtype), curves[:, 0].size
-    if "logit_diff" in metrics:
-        more["logit_diff"] = curves[:, 0] - curves[:, 1]
-    return Sweep(
-        **request.fields(),
-        **host.identity(),
-        neurons=pairs,
-        shifts=amounts,
-        axis=axis,
-        site=site,
-        method=runner.name,
-        resolution=resolution,
-        base_logprob=request.squeeze(base),
-        logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
-        activation=activation,
-        error=request.squeeze(error),
-        rows=n_rows,
-        **more,
-    )
+
+    return answer(host, request, Asked(method, site, check), compute)
 
 
 def _grid(
@@ -119,6 +126,7 @@ def neg_map(
     axis: str,
     site: str,
     method: str,
+    check: str | bool,
     folder: str | Path | None,
     progress: bool | None,
 ) -> NegMap:
@@ -131,30 +139,33 @@ def neg_map(
     check_axis(axis)
     check_tol(tol)
     site = host.site(site)
-    runner = host.method(method)
-    asked: dict[str, Any] = {
-        "radius": radius,
-        "tol": tol,
-        "axis": axis,
-        "site": site,
-        "method": runner.name,
-    }
-    widths = host.widths
-    dtype = host.result_dtype
-    portions = spectral.portions(
-        request,
-        lambda some: _grounds(host, runner, some, site, axis),
-        widths,
-        spectral.paper_grid(radius, dtype),
-        axis=axis,
-        tol=tol,
-        eps=spectral.row_eps(host.precision),
-        folder=kept,
-        identity=host.identity() | asked,
-        progress=progress,
-    )
-    found = spectral.collect(portions, request, widths, dtype)
-    return NegMap(**request.fields(), **host.identity(), **asked, **found)
+
+    def compute(runner: Method) -> NegMap:
+        settings: dict[str, Any] = {
+            "radius": radius,
+            "tol": tol,
+            "axis": axis,
+            "site": site,
+            "method": runner.name,
+        }
+        widths = host.widths
+        dtype = host.result_dtype
+        portions = spectral.portions(
+            request,
+            lambda some: _grounds(host, runner, some, site, axis),
+            widths,
+            spectral.paper_grid(radius, dtype),
+            axis=axis,
+            tol=tol,
+            eps=spectral.row_eps(host.precision),
+            folder=kept,
+            identity=host.identity() | settings,
+            progress=progress,
+        )
+        found = spectral.collect(portions, request, widths, dtype)
+        return NegMap(**request.fields(), **host.identity(), **settings, **found)
+
+    return answer(host, request, Asked(method, site, check), compute)
 
 
 def _grounds(
@@ -163,7 +174,7 @@ def _grounds(
     """All prompts, each computed once, ready for a spectral sweep."""
 
     def slopes(some: Request) -> Gradients:
-        return gradients(host, some, site=site, method=runner.name, log=True)
+        return computed(host, some, runner, site, log=True)
 
     watched = np.empty((len(request), 2 * request.K), host.result_dtype)
     for ground in spectral.grounds(runner, request, slopes, site=site, axis=axis):

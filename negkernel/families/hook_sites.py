@@ -38,12 +38,13 @@ _SHARED = ("shared_expert", "shared_experts", "shared_mlp")
 
 @dataclass(frozen=True)
 class HookSite:
-    """Neurons are columns ``offset:offset + width`` of a module's input or output."""
+    """Neurons are columns ``offset:offset + width`` of a module's input or output [.., total]."""
 
     module: nn.Module
     is_input: bool
     offset: int
     width: int
+    total: int
 
     @contextmanager
     def edited(self, edit: Edit) -> Iterator[None]:
@@ -65,6 +66,12 @@ class HookSite:
             handle.remove()
 
     def _apply(self, edit: Edit, x: Tensor) -> Tensor:
+        if x.shape[-1] != self.total:
+            raise NotImplementedError(
+                f"{type(self.module).__name__} computes {x.shape[-1]} columns where its layer has "
+                f"{self.total}: it is split over processes (tensor parallel), so that an index "
+                "means another neuron on each; load the model whole, or use FSDP"
+            )
         columns = slice(self.offset, self.offset + self.width)
         flat = x.reshape(-1, x.shape[-1])
         changed = edit(flat[:, columns])
@@ -95,12 +102,13 @@ class DenseFeedForward:
     def site(self, name: str) -> HookSite:
         """Return where the resolved site ``name`` can be caught."""
         if name == "post":
-            return HookSite(self.down, True, 0, self.width)
+            return HookSite(self.down, True, 0, self.width, self.width)
         if self.fused is not None:
-            return HookSite(self.fused, False, self.width if name == "up" else 0, self.width)
+            offset = self.width if name == "up" else 0
+            return HookSite(self.fused, False, offset, self.width, 2 * self.width)
         module = self.gate if name == "gate" else self.up
         assert module is not None
-        return HookSite(module, False, 0, self.width)
+        return HookSite(module, False, 0, self.width, self.width)
 
 
 def feed_forwards(model: nn.Module, config: Any) -> list[FeedForward]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from negkernel.families.parts import Block, Decoder, Precision, Projection, bind
 from negkernel.families.weights import why_not_dense
 
@@ -40,7 +38,7 @@ def describe(model: Any, precision: Precision) -> Decoder:
     ------
     NotImplementedError
         When the architecture is not registered, or a module of it has been replaced by one
-        that cannot be read (an adapter, offloaded weights, a hook that changes its output).
+        that cannot be read (an adapter, offloaded weights).
     """
     model_type = getattr(model.config, "model_type", type(model).__name__)
     if model_type not in _FAMILIES:
@@ -55,7 +53,6 @@ def describe(model: Any, precision: Precision) -> Decoder:
             raise NotImplementedError(
                 f"method='delta' cannot read this {model_type} model: {reason}. {_SUFFIX}"
             )
-    refuse_hooks(model)
     return decoder
 
 
@@ -77,17 +74,3 @@ def _block_projections(block: Block) -> list[Projection]:
     attention, mlp = block.attention, block.mlp
     found = [attention.query, attention.key, attention.value, attention.output, mlp.up, mlp.down]
     return found if mlp.gate is None else [*found, mlp.gate]
-
-
-def refuse_hooks(model: nn.Module) -> None:
-    """Refuse a model that carries forward hooks: the delta forward would not run them.
-
-    The hooks that transformers itself installs only record outputs.
-    """
-    for name, module in model.named_modules():
-        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-        if any(not getattr(h, "__module__", "").startswith("transformers.") for h in hooks):
-            raise NotImplementedError(
-                f"module {name!r} carries a forward hook, which method='delta' would not run. "
-                "Remove the hook, or use method='suffix' (or 'auto')."
-            )

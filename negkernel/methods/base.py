@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from negkernel.rows import Rows
@@ -74,3 +75,11 @@ class Method(Protocol):
     def run(self, work: Work) -> Iterator[Part]:
         """Compute ``work``, some prompts at a time, in order."""
         ...
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory was short, which is no fault of a method."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("memory" in text or "alloc" in text)

@@ -51,21 +51,23 @@ class Full:
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""
         sites = [one.site(work.site) for one in self.feed_forwards]
-        with borrowed(self.model) as rotary:
+        with borrowed(self.model) as state:
             for p, tokens in enumerate(work.tokens):
-                rotary.restore()  # a prompt's numbers must not depend on those before it
+                state.restore()  # a prompt's numbers must not depend on those before it
                 seen: dict[int, Tensor] = {}
                 layers = torch.unique(work.neurons[p, :, 0]).tolist()
                 probed = work.positions[p]
-                with hooks.edited(sites, hooks.reader(seen, layers, torch.tensor([probed]))):
+                with hooks.edited(
+                    sites, hooks.reader(seen, layers, hooks.Probed(1, len(tokens), probed))
+                ):
                     base = probed_logprob(self.model, torch.tensor([tokens]), probed)[0]
                 changes = []
                 rows = work.rows(p, p + 1)
                 for index in torch.arange(len(rows)).split(self.rows):
                     batch = rows.take(index)
                     ids = torch.tensor([tokens]).expand(len(index), -1)
-                    position = torch.arange(len(index)) * len(tokens) + probed
-                    with hooks.edited(sites, hooks.shifts(batch, position, work.axis)):
+                    at = hooks.Probed(len(index), len(tokens), probed)
+                    with hooks.edited(sites, hooks.shifts(batch, at, work.axis)):
                         logprob = probed_logprob(self.model, ids, probed)
                     changes.append(changes_of(work, p, logprob, base))
                 yield part_of(work, p, base, changes, seen)
@@ -101,20 +103,48 @@ def probed_logprob(model: Any, ids: Tensor, position: int) -> Tensor:
     """Log-probs [B, V] read at ``position`` of ``ids`` [B, S]: of the next or the masked token."""
     if position == ids.shape[1] - 1:
         return last_logprob(model, ids)
-    logits = model(input_ids=ids.to(model.get_input_embeddings().weight.device)).logits
-    return _log_softmax(logits[:, position])
+    logits = logits_of(model(input_ids=ids.to(input_device(model))))
+    return log_softmax(own_logits(model, logits, ids)[:, position])
 
 
 def last_logprob(model: Any, ids: Tensor, **options: Any) -> Tensor:
     """Log-probs [B, V] after the last token of ``ids`` [B, S] (no padding), float32 or float64."""
     keep = {"logits_to_keep": 1} if accepts(model, "logits_to_keep") else {}
-    ids = ids.to(model.get_input_embeddings().weight.device)
-    options.setdefault("use_cache", False)
-    logits = model(input_ids=ids, **keep, **options).logits[:, -1]
-    return _log_softmax(logits)
+    if accepts(model, "use_cache"):
+        options.setdefault("use_cache", False)
+    logits = logits_of(model(input_ids=ids.to(input_device(model)), **keep, **options))
+    return log_softmax((logits if keep else own_logits(model, logits, ids))[:, -1])
 
 
-def _log_softmax(logits: Tensor) -> Tensor:
+def own_logits(model: Any, logits: Tensor, ids: Tensor) -> Tensor:
+    """Return ``logits`` [B, S, V] if they are of the tokens ``ids`` [B, S] alone."""
+    if logits.shape[1] != ids.shape[1]:
+        raise NotImplementedError(
+            f"{type(model).__name__} gives logits at {logits.shape[1]} positions for a prompt of "
+            f"{ids.shape[1]} tokens: it adds or drops some"
+        )
+    return logits
+
+
+def logits_of(output: Any) -> Tensor:
+    """Logits of the language model's head, however the model's output calls them."""
+    found = getattr(output, "logits", None)
+    logits: Tensor = output.prediction_logits if found is None else found
+    return logits
+
+
+def input_device(model: Any) -> torch.device:
+    """Where token ids belong: with the embedding, or where accelerate runs it."""
+    embedding = model.get_input_embeddings()
+    device: torch.device = embedding.weight.device
+    if device.type != "meta":
+        return device
+    running = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
+    return torch.device("cpu" if running is None else running)
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log-probs in float32, or in float64 where the logits are."""
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     return torch.log_softmax(logits.to(dtype), dim=-1)
 

@@ -51,9 +51,9 @@ def gradients(
         The model's quantized layers have no backward on this device.
     """
     sites = [one.site(site) for one in feed_forwards]
-    with borrowed(model) as rotary:
+    with borrowed(model) as state:
         for ids, position, target in zip(tokens, positions, targets, strict=True):
-            rotary.restore()
+            state.restore()
             probes: dict[int, Tensor] = {}
             seen: dict[int, Tensor] = {}
             edits = {layer: _probe(layer, position, probes, seen) for layer in range(len(sites))}

@@ -44,9 +44,9 @@ def path_gradients(
     factor = torch.tensor(scales, dtype=torch.float64)[:, None]
     at = torch.arange(m) * S + position
     sites = [one.site(site) for one in feed_forwards]
-    with borrowed(model) as rotary:
+    with borrowed(model) as state:
         for layer in range(len(sites)):
-            rotary.restore()
+            state.restore()
             leaf: list[Tensor] = []
 
             def edit(x: Tensor, leaf: list[Tensor] = leaf) -> Tensor:

@@ -18,11 +18,23 @@ from transformers import DynamicCache
 
 from negkernel import hooks
 from negkernel.borrow import borrowed
+from negkernel.families.feed_forward import Site
 from negkernel.families.hook_sites import FeedForward
-from negkernel.methods.base import Part, Work
-from negkernel.methods.full import accepts, changes_of, last_logprob, part_of
+from negkernel.methods.base import Part, Work, out_of_memory
+from negkernel.methods.full import (
+    accepts,
+    changes_of,
+    input_device,
+    last_logprob,
+    log_softmax,
+    logits_of,
+    part_of,
+)
 
 log = logging.getLogger(__name__)
+
+# What models raise that do not take a mask of four dimensions, or read it otherwise.
+_CANNOT_PACK = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError)
 
 
 class Suffix:
@@ -44,31 +56,72 @@ class Suffix:
         self.model = model
         self.feed_forwards = feed_forwards
         self.memory_budget = memory_budget
-        self._packed: bool | None = None  # None: not tried yet
+        self._packed = True
+        reason = self._why_not_packed()
+        if reason is not None:
+            self._copy_since(reason)
 
     @torch.no_grad()
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""
         sites = [one.site(work.site) for one in self.feed_forwards]
-        with borrowed(self.model) as rotary:
+        with borrowed(self.model) as state:
             for p, tokens in enumerate(work.tokens):
-                rotary.restore()
+                state.restore()
                 seen: dict[int, Tensor] = {}
                 layers = torch.unique(work.neurons[p, :, 0]).tolist()
-                last = torch.tensor([len(tokens) - 1])
+                last = hooks.Probed(1, len(tokens), len(tokens) - 1)
                 with hooks.edited(sites, hooks.reader(seen, layers, last)):
                     base, cache = self._prefill(tokens)
-                if self._packed is None:
-                    self._packed = self._try_packed(tokens, cache, base)
-                changes = []
-                rows = work.rows(p, p + 1)
-                for index in torch.arange(len(rows)).split(self._chunk(len(tokens), base)):
-                    batch = rows.take(index)
-                    edits = hooks.shifts(batch, torch.arange(len(index)), work.axis)
-                    with hooks.edited(sites, edits):
-                        logprob = self._last_tokens(tokens, cache, len(index))
-                    changes.append(changes_of(work, p, logprob, base))
+                changes = self._changes(work, p, cache, base, sites)
                 yield part_of(work, p, base, changes, seen)
+
+    def _changes(
+        self, work: Work, p: int, cache: Any, base: Tensor, sites: Sequence[Site]
+    ) -> list[Tensor]:
+        """What is read off the rows of prompt p, in order; the cache is left as it is.
+
+        Rows are packed into one sequence where the model lets them. An unshifted row goes with the
+        first of them: whether the mask of this prompt was understood shows in it.
+        """
+        tokens, rows = work.tokens[p], work.rows(p, p + 1)
+        while True:
+            changes: list[Tensor] = []
+            try:
+                for index in torch.arange(len(rows)).split(self._chunk(len(tokens), base)):
+                    extra = 0 if changes else 1
+                    at = hooks.Probed(len(index) + extra, 1, 0)
+                    with hooks.edited(sites, hooks.shifts(rows.take(index), at, work.axis)):
+                        logprob = self._last_tokens(tokens, cache, len(index) + extra)
+                    if extra:
+                        self._compare(logprob[-1], base)
+                    changes.append(changes_of(work, p, logprob[: len(index)], base))
+                return changes
+            except _CANNOT_PACK as error:
+                if changes or not self._packed or out_of_memory(error):
+                    raise
+                self._copy_since(str(error))
+
+    def _compare(self, unshifted: Tensor, base: Tensor) -> None:
+        """Refuse rows of a prompt whose unshifted row does not give the base log-probs [V]."""
+        # Half the digits of the model's dtype: rounding passes, a wrong mask does not.
+        finite = base.isfinite()
+        budget = torch.finfo(self.model.dtype).eps ** 0.5 * (1 + base[finite].abs().amax())
+        distance = (unshifted - base)[finite].abs().amax()
+        if not distance <= budget:
+            raise NotImplementedError(
+                f"an unshifted last token of {type(self.model).__name__} differs by "
+                f"{distance:.2g} nat from the whole prompt's"
+            )
+
+    def _copy_since(self, reason: str) -> None:
+        log.info(
+            "suffix: %s cannot take rows as tokens of one sequence, since %s; the prefix cache is "
+            "repeated for each row instead",
+            type(self.model).__name__,
+            reason,
+        )
+        self._packed = False
 
     def _prefill(self, tokens: Sequence[int]) -> tuple[Tensor, Any]:
         """Base log-probs [V] and the cache of all tokens but the last.
@@ -101,18 +154,17 @@ class Suffix:
         kept = [(layer.keys, layer.values) for layer in cache.layers]
         try:
             ids = torch.full((1, n), tokens[-1], device=self._device)
-            logits = self.model(
+            output = self.model(
                 input_ids=ids,
                 position_ids=torch.full_like(ids, len(tokens) - 1),
                 attention_mask=self._masks(len(tokens), n),
                 past_key_values=cache,
                 use_cache=True,
-            ).logits[0]
+            )
         finally:  # the forward appended its rows to the cache, or some of them
             for layer, (keys, values) in zip(cache.layers, kept, strict=True):
                 layer.keys, layer.values = keys, values
-        dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        return torch.log_softmax(logits.to(dtype), dim=-1)
+        return log_softmax(logits_of(output)[0])
 
     def _masks(self, length: int, n: int) -> Tensor | dict[str, Tensor]:
         """Additive mask [1, 1, n, length - 1 + n]; one for each kind of layer the model has."""
@@ -134,33 +186,14 @@ class Suffix:
             prefix[:, : max(0, length - window)] = torch.finfo(dtype).min
         return torch.cat([prefix, own], dim=1)[None, None]
 
-    def _try_packed(self, tokens: Sequence[int], cache: Any, base: Tensor) -> bool:
-        """Whether unshifted rows packed into one sequence reproduce the base log-probs."""
+    def _why_not_packed(self) -> str | None:
+        """Why rows cannot be tokens of one sequence, as far as the model's looks tell."""
         if not accepts(self.model, "position_ids"):
-            reason = "it takes no position_ids"
-        elif any(
-            buffer.dtype == torch.bool and buffer.dim() > 1 for buffer in self.model.buffers()
-        ):
+            return "it takes no position_ids"
+        if any(b.dtype == torch.bool and b.dim() > 1 for b in self.model.buffers()):
             # GPT-Neo cuts windows by a token's place in the cache: a few rows would still fit.
-            reason = "its layers keep masks of their own"
-        else:
-            self._packed = True
-            try:
-                logprob = self._last_tokens(tokens, cache, 3)
-                # Half the digits of the model's dtype: rounding passes, a wrong mask does not.
-                budget = torch.finfo(self.model.dtype).eps ** 0.5 * (1 + base.abs().amax())
-                if ((logprob - base).abs().amax() <= budget).item():
-                    return True
-                reason = "its attention does not follow a custom mask"
-            except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-                reason = f"it refused a custom mask ({error})"
-        log.info(
-            "suffix: %s cannot take rows as tokens of one sequence, since %s; the prefix cache is "
-            "repeated for each row instead",
-            type(self.model).__name__,
-            reason,
-        )
-        return False
+            return "its layers keep masks of their own"
+        return None
 
     def _chunk(self, length: int, base: Tensor) -> int:
         """Rows at once: logits, hidden vectors and either the mask or the copied cache."""
@@ -180,4 +213,4 @@ class Suffix:
 
     @property
     def _device(self) -> torch.device:
-        return self.model.get_input_embeddings().weight.device
+        return input_device(self.model)

@@ -16,6 +16,7 @@ SHIFTS = [-2.0, 1.0]
 
 def ask(engine, method):
     sweep = engine.sweep(IDS, TARGETS, NEURONS, SHIFTS, method=method)
+    method = "auto" if method == "suffix" else method  # gradients have no suffix form
     gradients = engine.gradients(IDS, TARGETS, method=method)
     path = engine.path_gradients(IDS, TARGETS, [0.5, 1.0], method=method)
     return [sweep.logprob_shift, gradients.cg, path.cg]

@@ -81,6 +81,7 @@ def call(engine, name, method, prompts, targets, neurons, shifts):
     if name == "intervene":
         one = Intervention(neurons, np.ones(len(neurons)))
         return engine.intervene(prompts, targets, [one, one], method=method)
+    method = "auto" if method == "suffix" else method  # gradients have no suffix form
     return engine.gradients(prompts, targets, method=method)
 
 

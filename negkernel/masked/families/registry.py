@@ -7,7 +7,6 @@ from typing import Any
 
 from negkernel.families.activations import activation_name
 from negkernel.families.parts import Precision, bind
-from negkernel.families.registry import refuse_hooks
 from negkernel.families.weights import why_not_dense
 from negkernel.masked.parts import Encoder
 
@@ -55,7 +54,6 @@ def describe(model: Any, precision: Precision) -> Encoder:
                 f"method='delta' cannot read this {model_type} model: {reason}. Use method='full' "
                 "(or 'auto'), which runs the model's own modules."
             )
-    refuse_hooks(model)
     return encoder
 
 

@@ -1,0 +1,106 @@
+"""Find what a model runs that its library did not write: forwards, hooks and missing weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+from negkernel.judge.state import foreign_hooks
+
+# Whose modules do what their weights and configs say. torch.nn.utils replaces weights on the way.
+_CLASSES = ("transformers.", "torch.nn.modules.", "torch._dynamo.", "bitsandbytes.")
+_FUNCTIONS = ("transformers.", "torch.", "bitsandbytes.", "negkernel.")
+
+
+def foreign_part(model: nn.Module) -> str | None:
+    """What a computation that reads weights instead of running modules would leave out.
+
+    The first of: a forward hook, a module class or a forward that is not the library's, offloaded
+    or sharded weights; None where there is nothing of that kind.
+    """
+    for hooks in (torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks):
+        if hooks:
+            return "torch carries a forward hook for every module"
+    for name, module in model.named_modules():
+        what = _foreign(module)
+        if what is not None:
+            return f"module {name!r} {what}"
+    return None
+
+
+def _foreign(module: nn.Module) -> str | None:
+    if foreign_hooks(module):
+        return "carries a forward hook"
+    cls = type(module)
+    if not f"{cls.__module__}.".startswith(_CLASSES):
+        return f"is of class {cls.__name__}, which is not transformers' or torch's"
+    if not _module(cls.forward).startswith(_FUNCTIONS):
+        return f"runs a forward that was put into class {cls.__name__}"
+    forward = vars(module).get("forward")
+    if hasattr(module, "_hf_hook"):
+        what = _accelerated(module)
+        if what is not None:
+            return what
+    elif forward is not None and not _module(forward).startswith(_FUNCTIONS):
+        return "has a forward of its own in place of its class's"
+    if any(type(p).__module__.startswith("torch.distributed") for p in module._parameters.values()):
+        return "has weights that are sharded over processes"
+    return None
+
+
+def _module(function: Any) -> str:
+    """Where a function was written, as far as it says so."""
+    return str(getattr(function, "__module__", None) or "")
+
+
+def _accelerated(module: Any) -> str | None:
+    """What accelerate's hook on a module does beside moving inputs to the module's device."""
+    if getattr(vars(module).get("_old_forward"), "__func__", None) is not type(module).forward:
+        return "has a forward of its own in place of its class's"
+    hook = module._hf_hook
+    for one in getattr(hook, "hooks", (hook,)):
+        if type(one).__name__ != "AlignDevicesHook":
+            return f"carries a {type(one).__name__} of accelerate"
+        if one.offload:
+            return "has weights that are offloaded"
+    return None
+
+
+def refuse_missing(model: nn.Module) -> None:
+    """Refuse a model with tensors on the meta device that nothing brings in.
+
+    Raises
+    ------
+    ValueError
+        Naming the first such tensor.
+    """
+    brought: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        hook = getattr(module, "_hf_hook", None)
+        for one in getattr(hook, "hooks", (hook,)):
+            if getattr(one, "offload", False):
+                brought += (f"{name}." if name else "",)
+        for kind in (module._parameters, module._buffers):
+            for key, tensor in kind.items():
+                path = f"{name}.{key}" if name else key
+                if tensor is None or not tensor.is_meta or path.startswith(brought or ("\0",)):
+                    continue
+                raise ValueError(
+                    f"{path} of this {type(model).__name__} is on the meta device and nothing "
+                    "brings it in: no loader has filled it. Load the model with its weights"
+                )
+
+
+def largest_eps(model: nn.Module, *, quantized: bool) -> float:
+    """Rounding of the coarsest floating dtype among the parameters, at least float32's.
+
+    With ``quantized`` integers count as well: layers of them round what they multiply.
+    """
+    kinds = {p.dtype for p in model.parameters()}
+    eps = [torch.finfo(kind).eps for kind in kinds if kind in (torch.bfloat16, torch.float16)]
+    if quantized and not all(kind.is_floating_point for kind in kinds):
+        eps.append(torch.finfo(torch.bfloat16).eps)
+    return max([torch.finfo(torch.float32).eps, *eps])

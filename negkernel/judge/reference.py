@@ -1,0 +1,118 @@
+"""Run the model itself, as plainly as it goes: one prompt, one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from negkernel import hooks
+from negkernel.borrow import borrowed
+from negkernel.families.feed_forward import FeedForward
+from negkernel.families.weights import dense_weight
+from negkernel.methods.full import accepts, input_device, log_softmax, logits_of, own_logits
+from negkernel.rows import Rows
+
+# Logits of all positions up to this many bytes are asked for, though one position is read.
+_ALL_LOGITS = 2**28
+
+
+class ModelFaultError(ValueError):
+    """The model itself gives no numbers, whatever the method."""
+
+
+class Reference:
+    """Forwards of an untouched model, each distinct one run once.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    feed_forwards : list of FeedForward
+        Its MLPs, one per layer.
+    site : str
+        Which tensor of them is shifted.
+    dense : bool
+        Put quantized matrices into floating point for each product, as they stand: the kernel of
+        their format, which rounds what it multiplies, is left out.
+    """
+
+    def __init__(
+        self, model: Any, feed_forwards: Sequence[FeedForward], site: str, *, dense: bool = False
+    ):
+        self.model = model
+        self.feed_forwards = feed_forwards
+        self.site = site
+        self.dense = dense
+        self.widths = [one.width for one in feed_forwards]
+        self._sites = [one.site(site) for one in feed_forwards]
+        self._known: dict[tuple[Any, ...], Tensor] = {}
+
+    def logprob(self, tokens: Sequence[int], position: int) -> Tensor:
+        """Log-probs [V] at ``position``.
+
+        Raises
+        ------
+        ModelFaultError
+            The model's own output is not a number.
+        """
+        key = (*tokens, position)
+        if key not in self._known:
+            self._known[key] = found = self._forward(tokens, position)
+            if found.isnan().any():
+                raise ModelFaultError(
+                    f"the log-probs of this {type(self.model).__name__} are NaN for a prompt of "
+                    f"{len(tokens)} tokens, without any shift; check its weights and its dtype"
+                )
+        return self._known[key]
+
+    def shifted(self, tokens: Sequence[int], position: int, row: Rows) -> Tensor:
+        """Log-probs [V] at ``position`` with the one ``row`` on the axis "signed" applied."""
+        edits = hooks.shifts(row, hooks.Probed(1, len(tokens), position), "signed")
+        with hooks.edited(self._sites, edits):
+            return self._forward(tokens, position)
+
+    @torch.no_grad()
+    def _forward(self, tokens: Sequence[int], position: int) -> Tensor:
+        ids = torch.tensor([list(tokens)], device=input_device(self.model))
+        keep = {}
+        large = 4 * len(tokens) * self.model.config.get_text_config().vocab_size > _ALL_LOGITS
+        if large and position == len(tokens) - 1 and accepts(self.model, "logits_to_keep"):
+            keep = {"logits_to_keep": 1}
+        with borrowed(self.model), _dense(self.model, self.dense):
+            logits = logits_of(self.model(input_ids=ids, **keep))
+        if not keep:
+            logits = own_logits(self.model, logits, ids)
+        return log_softmax(logits[0, -1 if keep else position]).cpu()
+
+
+def is_quantized(module: Any) -> bool:
+    """Whether ``module`` is a layer of bitsandbytes, whose matrix can be had in floating point."""
+    return type(module).__module__.startswith("bitsandbytes.") and hasattr(module, "in_features")
+
+
+@contextmanager
+def _dense(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Multiply by the dequantized matrices of quantized layers until left."""
+    layers = [module for module in model.modules() if wanted and is_quantized(module)]
+
+    def multiply(module: Any) -> Callable[[Tensor], Tensor]:
+        def forward(x: Tensor) -> Tensor:
+            bias = None if module.bias is None else module.bias.to(x)
+            return F.linear(x, dense_weight(module).to(x), bias)
+
+        return forward
+
+    with ExitStack() as stack:
+        for module in layers:
+            own = vars(module).get("forward")
+            put_back = partial(vars(module).pop, "forward")
+            if own is not None:
+                put_back = partial(setattr, module, "forward", own)
+            module.forward = multiply(module)
+            stack.callback(put_back)
+        yield

@@ -1,0 +1,198 @@
+"""Remember what was found out about a model, for as long as it stays what it was."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from negkernel.judge.compare import Noise, disagreement
+from negkernel.judge.library import largest_eps, refuse_missing
+from negkernel.judge.reference import Reference, is_quantized
+from negkernel.judge.slope import slope_disagreement
+from negkernel.judge.state import State, state_of
+from negkernel.judge.trial import Trial, length_class, trials
+from negkernel.methods.base import Method, Work
+from negkernel.methods.full import Full
+from negkernel.prompts import Request
+from negkernel.results import Gradients
+from negkernel.rows import Rows
+
+if TYPE_CHECKING:
+    from negkernel.host import Host
+
+log = logging.getLogger(__name__)
+
+Class = tuple[int, int]
+Slopes = Callable[[Method, Request], Gradients]
+
+
+@dataclass
+class Verdicts:
+    """What has been found out about a model in one state.
+
+    Attributes
+    ----------
+    readable : bool
+        All that the model runs is its library's, so that its weights tell what it computes.
+    refused : dict
+        The reason for each method that was found wanting.
+    agreed : dict
+        Length classes of the shortest and longest prompts that each method was right for.
+    """
+
+    state: State = ()
+    readable: bool = False
+    refused: dict[str, str] = field(default_factory=dict)
+    agreed: dict[str, tuple[Class, Class]] = field(default_factory=dict)
+
+
+def verdicts_on(host: Host) -> Verdicts:
+    """What is known of the model as it is now.
+
+    Raises
+    ------
+    ValueError
+        Weights that no loader has filled.
+    """
+    state = state_of(host.model)
+    if state != host.verdicts.state:
+        refuse_missing(host.model)
+        host.verdicts = Verdicts(state)
+    return host.verdicts
+
+
+def hear(
+    host: Host,
+    label: str,
+    method: Method,
+    reference: Reference,
+    request: Request,
+    check: str | bool,
+) -> None:
+    """Hold rows of ``method`` against the model, unless they were found right before.
+
+    Raises
+    ------
+    NotImplementedError
+        It computes something else than the model.
+    ModelFaultError
+        The model's own output is not a number.
+    """
+    if _known(host, label, request, check):
+        return
+    # delta multiplies by the dequantized matrices, which the kernels of a format only approximate.
+    dense = label == "delta" and any(map(is_quantized, host.model.modules()))
+    noise = Noise.of(largest_eps(host.model, quantized=not dense))
+    for trial in trials(request, each=check == "each", vocabulary=host.config.vocab_size):
+        against = reference
+        if dense:
+            trial = trial.longest()
+            against = Reference(host.model, host.feed_forwards, reference.site, dense=True)
+            report_kernels(reference, against, trial)
+        found = disagreement(method, against, trial, noise)
+        if found is not None:
+            raise NotImplementedError(found)
+    _agree(host, label, request)
+
+
+def hear_slopes(
+    host: Host,
+    label: str,
+    method: Method,
+    reference: Reference,
+    request: Request,
+    slopes: Slopes,
+    check: str | bool,
+) -> None:
+    """Hold gradients of ``method`` against shifts, on a short prompt; raises as :func:`hear`.
+
+    The shifts are rows of the method, which were held against the model, or the model's own
+    forwards where the gradients come from its graph.
+    """
+    if _known(host, label, request, check):
+        return
+    noise = Noise.of(largest_eps(host.model, quantized=True))
+    trial = trials(request, each=False, vocabulary=host.config.vocab_size)[0]
+    some = replace(
+        request.take([0]),
+        tokens=trial.tokens[:1],
+        positions=trial.positions[:1],
+        target_ids=np.array([trial.targets[0][:1]]),
+        spelling_ids=np.array([[-1]]),
+        single=True,
+    )
+    found = slopes(method, some)
+    gradient = [
+        torch.from_numpy(of[:width])
+        for of, width in zip(found.cg[0], reference.widths, strict=True)
+    ]
+    if isinstance(method, Full):
+        at = trial.tokens[0], trial.positions[0]
+        base = reference.logprob(*at)
+        target = trial.targets[0][0]
+        logprob = float(base[target])
+
+        def change(row: Rows) -> float:
+            return float(reference.shifted(*at, row)[target]) - logprob
+
+    else:
+        logprob = float(np.log(np.maximum(found.prob[0], np.finfo(found.prob.dtype).tiny)))
+
+        def change(row: Rows) -> float:
+            targets = torch.from_numpy(some.target_ids)
+            work = Work(
+                tokens=some.tokens,
+                positions=some.positions,
+                targets=targets,
+                watched=targets,
+                rows=lambda first, last: row,
+                neurons=torch.empty(1, 0, 2, dtype=torch.int64),
+                site=reference.site,
+                axis="signed",
+            )
+            (part,) = method.run(work)
+            return float(part.logprob_shift[0, 0])
+
+    reason = slope_disagreement(gradient, change, logprob, noise)
+    if reason is not None:
+        raise NotImplementedError(reason)
+    _agree(host, label, request)
+
+
+def _known(host: Host, label: str, request: Request, check: str | bool) -> bool:
+    """Whether prompts of these lengths need no check."""
+    if check is False:
+        return True
+    low, high = _classes(host, request)
+    known = host.verdicts.agreed.get(label)
+    return check == "once" and known is not None and known[0] <= low and high <= known[1]
+
+
+def _agree(host: Host, label: str, request: Request) -> None:
+    low, high = _classes(host, request)
+    first, last = host.verdicts.agreed.get(label, (low, high))
+    host.verdicts.agreed[label] = min(low, first), max(high, last)
+    host.verdicts.state = state_of(host.model)  # a first forward may repack weights
+
+
+def _classes(host: Host, request: Request) -> tuple[Class, Class]:
+    lengths = [len(tokens) for tokens in request.tokens]
+    low, high = (length_class(host.config, length) for length in (min(lengths), max(lengths)))
+    return low, high
+
+
+def report_kernels(own: Reference, dense: Reference, trial: Trial) -> None:
+    """Log how far a format's own kernels are from its matrices in floating point."""
+    at = trial.tokens[-1], trial.positions[-1]
+    distance = float((own.logprob(*at) - dense.logprob(*at)).abs().amax())
+    log.info(
+        "delta multiplies by the dequantized matrices of this %s: its own kernels move log-probs "
+        "by up to %.2g nat",
+        type(own.model).__name__,
+        distance,
+    )
