@@ -11,7 +11,6 @@ import torch
 
 from negkernel.answers import gradients, intervene, readout, sweep
 from negkernel.answers.gradients import LayerGradients
-from negkernel.encoding import Encoding
 from negkernel.guard import guard, guarded, guarded_steps
 from negkernel.host import Host
 from negkernel.judge.choice import METHODS as METHODS
@@ -20,7 +19,8 @@ from negkernel.judge.trial import stand_in
 from negkernel.model.loading import load
 from negkernel.neurons import Intervention, check_neurons, check_shifts, every_neuron
 from negkernel.plan import Plan, plan
-from negkernel.prompts import Prompts, Targets
+from negkernel.request.encoding import Encoding
+from negkernel.request.prompts import Prompts, Targets
 from negkernel.results import Gradients, Interventions, NegMap, Sweep
 from negkernel.sites import check_axis
 from negkernel.spectral import check_resolution
@@ -58,7 +58,7 @@ class Engine:
     -----
     Questions share what they take: ``prompts``, ``targets``, ``site``, ``method`` and ``check``
     are described at :meth:`sweep`, the keywords ``**encoding`` at
-    :class:`negkernel.encoding.Encoding`. Each raises ValueError or IndexError for malformed
+    :class:`negkernel.request.encoding.Encoding`. Each raises ValueError or IndexError for malformed
     input, TypeError for an unknown keyword, and NotImplementedError where the method asked for
     cannot serve the model; the message says what was expected. An axis K follows P in every
     result where K targets a prompt are given.
@@ -138,9 +138,10 @@ class Engine:
 
         Parameters
         ----------
-        prompts : list of str, or list of list of int
-            P prompts: text (special tokens are added once) or token ids taken verbatim. The last
-            token is probed; in a masked model, the mask token.
+        prompts : list
+            P prompts: text (special tokens are added once), token ids taken verbatim, or lists of
+            chat messages (through the tokenizer's template); or what a tokenizer returns, padding
+            taken off. The last token is probed; in a masked model, the mask token.
         targets : list
             One per prompt, str or token id; or K per prompt.
         neurons : int array [N, 2] or [P, N, 2]
@@ -167,7 +168,7 @@ class Engine:
             Hold the method against at most three plain forwards of the model, once for each state
             of the model (or for "each" prompt): where they disagree the method is refused.
         **encoding
-            How text becomes tokens, see :class:`negkernel.encoding.Encoding`.
+            How text becomes tokens, see :class:`negkernel.request.encoding.Encoding`.
         """
         request = self._host.encode(prompts, targets, **encoding)
         return sweep.sweep(

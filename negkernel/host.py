@@ -9,7 +9,6 @@ import torch
 
 from negkernel.arguments import check_number, shown
 from negkernel.delta.method import Delta
-from negkernel.encoding import Encoding, check_names
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import FeedForward, feed_forwards
 from negkernel.judge.verdicts import Verdicts
@@ -19,9 +18,10 @@ from negkernel.methods.base import Method
 from negkernel.methods.full import Full
 from negkernel.methods.suffix import Suffix
 from negkernel.model.memory import default_memory_budget
-from negkernel.model.positions import prompt_limit
 from negkernel.model.task import model_task
-from negkernel.prompts import Prompts, Request, Targets, encode_request
+from negkernel.request.encoding import Encoding, check_names
+from negkernel.request.prompts import Prompts, Request, Targets, encode_request
+from negkernel.request.reader import Reader
 from negkernel.sites import resolve_site
 
 
@@ -120,17 +120,11 @@ class Host:
         }
 
     def encode(self, prompts: Prompts, targets: Targets, **encoding: Unpack[Encoding]) -> Request:
-        """Tokenize and check prompts and targets, see :func:`negkernel.prompts.encode_request`."""
+        """Tokenize and check prompts and targets, see :mod:`negkernel.request.prompts`."""
         check_names(encoding)
-        return encode_request(
-            prompts,
-            targets,
-            self.tokenizer,
-            vocabulary=self.config.vocab_size,
-            max_length=prompt_limit(self.model),
-            mask_id=self._mask_id(encoding.get("mask_index")),
-            **encoding,
-        )
+        mask_id = self._mask_id(encoding.get("mask_index"))
+        reader = Reader.of(self.model, self.tokenizer, mask_id)
+        return encode_request(prompts, targets, reader, **encoding)
 
     def _mask_id(self, mask_index: int | None) -> int | None:
         """Token that a masked model is probed at, None for a causal one."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from negkernel.arguments import check_flag
 from negkernel.costs import Sizes, scratch_bytes
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 
 TRIAL_SECONDS = 0.4  # a trial batch that takes at least this long is trusted
 TRIAL_ROWS = 2048

@@ -19,7 +19,7 @@ from negkernel.masked import MaskedDelta
 from negkernel.methods import graph_gradients, graph_path
 from negkernel.methods.base import Method
 from negkernel.neurons import check_shifts
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 from negkernel.results import Gradients
 
 

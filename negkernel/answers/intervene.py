@@ -12,7 +12,7 @@ from negkernel.host import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method
 from negkernel.neurons import Intervention, check_interventions, intervention_rows
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 from negkernel.results import Interventions
 from negkernel.rows import Rows
 

@@ -12,7 +12,7 @@ from negkernel.delta.trace import trace
 from negkernel.host import Host
 from negkernel.judge.choice import Asked, choose
 from negkernel.methods.full import probed_logprob
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 
 
 def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 
 from negkernel.host import Host
 from negkernel.methods.base import Method, Work
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 from negkernel.rows import Rows
 
 log = logging.getLogger(__name__)

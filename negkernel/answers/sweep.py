@@ -18,7 +18,7 @@ from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method
 from negkernel.methods.readings import check_metrics
 from negkernel.neurons import check_neurons, check_shifts
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 from negkernel.results import Gradients, NegMap, Sweep
 from negkernel.rows import Rows, sweep_rows
 from negkernel.sites import check_axis

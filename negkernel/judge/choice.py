@@ -14,7 +14,7 @@ from negkernel.judge.reference import ModelFaultError, Reference
 from negkernel.judge.verdicts import Slopes, hear, hear_slopes, verdicts_on
 from negkernel.methods.base import Method, out_of_memory
 from negkernel.methods.full import Full
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 
 # Parts of the names of settings that say at which length a model begins to compute otherwise.
 _LENGTHS = ("window", "chunk", "block", "original_max_position")

@@ -18,7 +18,7 @@ from negkernel.judge.state import State, state_of
 from negkernel.judge.trial import Trial, length_class, trials
 from negkernel.methods.base import Method, Work
 from negkernel.methods.full import Full
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 from negkernel.results import Gradients
 from negkernel.rows import Rows
 

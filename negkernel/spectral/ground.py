@@ -15,7 +15,7 @@ from negkernel.methods.base import Method, Work
 from negkernel.methods.full import Full
 from negkernel.methods.suffix import Suffix
 from negkernel.neuron_values import side_by_side
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 from negkernel.results import Gradients
 from negkernel.rows import Rows
 from negkernel.spectral.estimate import STATE_ROUNDING

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from negkernel.neurons import every_neuron
-from negkernel.prompts import Request
+from negkernel.request.prompts import Request
 from negkernel.results import statistics, storage
 from negkernel.spectral.ground import CURVES, Ground
 

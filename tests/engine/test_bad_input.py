@@ -18,8 +18,10 @@ def engine():
 
 
 REQUESTS = {
-    "prompts is a str": ({"prompts": "hello"}, r"prompts is str; expected a list"),
-    "what a tokenizer returns": ({"prompts": {"input_ids": [[1]]}}, r"prompts is dict; expected a"),
+    "one text without a tokenizer": ({"prompts": "hello"}, r"are text.* no tokenizer; pass Engine"),
+    "a dictionary": ({"prompts": {"text": "a"}}, r"prompts is dict without input_ids; expected"),
+    "bytes": ({"prompts": b"abc"}, r"prompts is bytes; expected a list"),
+    "a number in an array": ({"prompts": np.array(3)}, r"prompts is ndarray; expected a list"),
     "no list of prompts": ({"prompts": None}, r"prompts is NoneType; expected a list"),
     "no list of targets": ({"targets": 4}, r"targets is int; expected a list"),
     "no prompts": ({"prompts": [], "targets": []}, r"no prompts.*at least one"),
@@ -170,7 +172,7 @@ def test_arrays_and_tensors_serve_as_lists(engine):
 
 def test_unknown_keywords_name_those_there_are(engine):
     one = ([[1, 2]], [3])
-    options = r"the encoding: target_prefix, target_encoding, mask_index"
+    options = r"the encoding: target_prefix, target_encoding, mask_index, attention_mask"
     for ask in (
         lambda **other: engine.sweep(*one, [[0, 1]], [1.0], **other),
         lambda **other: engine.neg_map(*one, **other),

@@ -9,16 +9,16 @@ from small_models import build
 from small_tokenizers import byte_level, sentence_piece_like
 
 from negkernel import Engine
-from negkernel.prompts import encode_request
+from negkernel.request.prompts import encode_request
+from negkernel.request.reader import Reader
 
 PROMPT = "The capital of France is"
 VOCABULARY = 420
 
 
 def encode(prompts, targets, tokenizer, **options):
-    return encode_request(
-        prompts, targets, tokenizer, vocabulary=VOCABULARY, max_length=None, **options
-    )
+    reader = Reader(tokenizer, inputs=VOCABULARY, outputs=VOCABULARY)
+    return encode_request(prompts, targets, reader, **options)
 
 
 def piece(tokenizer, request):

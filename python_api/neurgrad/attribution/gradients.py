@@ -10,7 +10,7 @@ from negkernel import Engine
 from negkernel.arguments import check_kind, check_number
 
 if TYPE_CHECKING:
-    from negkernel.prompts import Prompts, Targets
+    from negkernel.request.prompts import Prompts, Targets
 
 
 def cg(engine: Engine, prompts: Prompts, targets: Targets, **options: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ from negkernel import Engine
 from negkernel.arguments import check_kind
 
 if TYPE_CHECKING:
-    from negkernel.prompts import Prompts, Targets
+    from negkernel.request.prompts import Prompts, Targets
 
 
 def lpi(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from negkernel.prompts import encode_request
+from negkernel.request.prompts import encode_request
+from negkernel.request.reader import Reader
 
 if TYPE_CHECKING:
     from negkernel import Engine
@@ -67,14 +69,9 @@ def check_length(engine: Engine, prompts: Sequence[Prompt]) -> None:
 
 
 def _is_whole(engine: Engine, prompt: Prompt, label: str) -> bool:
+    reader = replace(Reader.of(engine.model, engine.tokenizer, None), longest=None)
     try:
-        encode_request(
-            [prompt.text],
-            [label],
-            engine.tokenizer,
-            vocabulary=engine.model.config.get_text_config().vocab_size,
-            max_length=None,
-        )
+        encode_request([prompt.text], [label], reader)
     except ValueError:
         return False
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class Encoding(TypedDict, total=False):
@@ -13,16 +13,19 @@ class Encoding(TypedDict, total=False):
     ----------
     target_prefix : str
         What stands between prompt and target. "auto" (default): a space, unless the prompt ends
-        in white space. See :func:`negkernel.targets.encode_target`.
+        in white space. See :func:`negkernel.request.targets.encode_target`.
     target_encoding : {"joint", "alone"}
         "joint" (default) tokenizes prompt and target together, "alone" the bare target.
     mask_index : int, optional
         Which mask token a masked model is probed at, from 0, where a prompt has several.
+    attention_mask : array-like [P, S], optional
+        Of prompts that are token ids: 1 where a token is meant, 0 for padding, which is taken off.
     """
 
     target_prefix: str
     target_encoding: str
     mask_index: int | None
+    attention_mask: Any
 
 
 def check_names(given: Iterable[str]) -> None:

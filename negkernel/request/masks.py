@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from negkernel.arguments import shown
+from negkernel.request.text import encode_text
 
 
 def mask_position(ids: Sequence[int], mask_id: int, mask_index: int | None, prompt: int) -> int:
@@ -67,17 +68,12 @@ def encode_masked_text(text: str, tokenizer: Any) -> list[int]:
             f"{type(tokenizer).__name__} has no mask token; a masked model needs a tokenizer that "
             "defines one, or prompts as token ids"
         )
-    ids = list(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
+    ids = encode_text(text, tokenizer, end=True)
     if tokenizer.mask_token_id not in ids:
         raise ValueError(
             f"prompt {text!r} has no mask token; write {tokenizer.mask_token!r} where the answer "
             "belongs"
         )
-    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
-    if first is not None and ids[:2] == [first, first]:
-        ids = ids[1:]
-    if last is not None and ids[-2:] == [last, last]:
-        ids = ids[:-1]
     return ids
 
 

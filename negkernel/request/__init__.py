@@ -1,0 +1,1 @@
+"""Turn prompts and targets as users hold them into checked token ids."""
