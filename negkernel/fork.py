@@ -33,4 +33,5 @@ def _undo_other_threads() -> None:
         undo()
 
 
-os.register_at_fork(after_in_child=_undo_other_threads)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_undo_other_threads)

@@ -30,7 +30,8 @@ def _forget_locks() -> None:
     _locks, _making = WeakKeyDictionary(), Lock()
 
 
-os.register_at_fork(after_in_child=_forget_locks)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 @contextmanager

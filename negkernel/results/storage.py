@@ -19,14 +19,14 @@ Arrays are the tensors; everything else is JSON in the metadata of the header:
 import hashlib
 import json
 import operator
-import os
-import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
+
+from negkernel.results.files import replace_file
 
 VERSION = 1
 FORMAT = "negkernel-result"
@@ -81,7 +81,14 @@ def write(
     hasher.update(data)
     start = _find_digest(header, _UNSIGNED)
     digest = hasher.hexdigest().encode()
-    _replace_file(path, [header[:start], digest, header[start + len(digest) :], data])
+    parts: list[bytes | memoryview] = [header[:start], digest, header[start + len(digest) :], data]
+
+    def fill(partial: Path) -> None:
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
+
+    replace_file(path, fill)
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -175,18 +182,3 @@ def _find_digest(content: bytes, digest: str) -> int:
     """Return where the digest stands in a file; ValueError if it is not there."""
     key = b'"sha256":"'
     return content.index(key + digest.encode() + b'"') + len(key)
-
-
-def _replace_file(path: Path, parts: Collection[bytes | memoryview]) -> None:
-    """Put `parts` at `path` so that a reader sees the old file or the new one, never a piece."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("xb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -18,9 +18,9 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """File of the shard in the run's folder."""
+        """What the shard is called in the run's folder."""
         (p, q), (m, n) = self.prompts, self.neurons
-        return f"prompts-{p}-{q}-neurons-{m}-{n}.safetensors"
+        return f"prompts-{p}-{q}-neurons-{m}-{n}"
 
     @property
     def pairs(self) -> int:

@@ -51,8 +51,8 @@ def _versions() -> dict[str, str]:
 def _devices() -> dict[str, str]:
     import torch
 
+    from negkernel.model.environment import device_name
     from negkernel.model.memory import default_memory_budget
-    from neurgrad.cli.reading.models import device_name
 
     devices = [torch.device("cpu")]
     devices += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]

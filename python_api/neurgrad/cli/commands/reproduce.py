@@ -118,7 +118,7 @@ def reproduce(
 
     with blame("NAME", " ".join(names or [])):
         wanted = chosen(names or ["all"])
-    engine = load_engine(model, dtype, device, None)
+    engine = load_engine(model, dtype, device)
     if asked is None:
         # Every fact once, in a phrasing drawn at random, in random order.
         facts = demo.prompts(DEMO[model]).sample(frac=1, random_state=seed)

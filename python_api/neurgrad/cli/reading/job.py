@@ -144,9 +144,16 @@ def _check_resume(output: Path | None, resume: bool) -> None:
             refuse("--resume", "needs the --output FILE of the run to go on with")
         return
     folder = run_folder(output)
-    if (folder / "manifest.json").exists() and not resume:
+    if not (folder / "manifest.json").exists():
+        return
+    from negkernel.results.ledger import busy
+    from negkernel.results.manifest import Manifest
+
+    if not resume and not busy(folder):  # of those at work on it, this process becomes one
         refuse(
             "--output",
             f"{str(output)!r}: an unfinished run towards it is kept in {folder}; add --resume to "
             "go on, or delete that folder",
         )
+    with blame("--resume" if resume else "--output"):
+        Manifest.read(folder)

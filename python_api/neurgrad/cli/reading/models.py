@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from neurgrad.cli.errors import blame, refuse
 from neurgrad.cli.showing.quiet import quiet_loading
@@ -21,14 +20,11 @@ DEMO: dict[str, Literal["causal", "masked"]] = {
 }
 
 
-def load_engine(model: str, dtype: str, device: str | None, memory_budget: int | None) -> Engine:
+def load_engine(model: str, dtype: str, device: str | None) -> Engine:
     """Load the model that the options name.
 
-    Parameters
-    ----------
-    memory_budget : int or None
-        Bytes of scratch; None measures now what is free. Either way it stays the same for the
-        engine's life, since batches, and with them the last bits, depend on it.
+    The memory budget is measured now and stays the same for the engine's life, since batches, and
+    with them the last bits, depend on it.
 
     Raises
     ------
@@ -45,7 +41,7 @@ def load_engine(model: str, dtype: str, device: str | None, memory_budget: int |
         refuse("--model", f"{model!r}: there is no such folder")
     with blame("--model", model), quiet_loading():
         loaded = Engine.from_pretrained(path, dtype=dtype, device=chosen)
-    budget = memory_budget or default_memory_budget(chosen)
+    budget = default_memory_budget(chosen)
     return Engine(loaded.model, loaded.tokenizer, task=loaded.task, memory_budget=budget)
 
 
@@ -70,37 +66,6 @@ def apply_chat(engine: Engine, prompts: list[str]) -> list[str]:
         )
         for prompt in prompts
     ]
-
-
-def environment(engine: Engine) -> dict[str, Any]:
-    """Return what the last bits of a result depend on."""
-    import torch
-    import transformers
-
-    from negkernel import __version__, ops
-
-    kernels = {
-        op: next((name for name, why_not in choices.items() if why_not is None), "none")
-        for op, choices in ops.decisions().items()
-    }
-    return {
-        "negkernel": __version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "device": device_name(engine.model.device),
-        "kernels": kernels,
-        "threads": torch.get_num_threads(),
-        "memory_budget": engine.memory_budget,
-    }
-
-
-def device_name(device: torch.device) -> str:
-    """Return the name of a device that a reader would recognise."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU with {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _device(name: str | None) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,7 @@ def run_folder(output: Path) -> Path:
     return output.with_name(output.name + ".run")
 
 
-def write_result(
-    result: Sweep | Gradients, frame: pd.DataFrame | None, path: Path, scratch: Path
-) -> None:
+def write_result(result: Sweep | Gradients, frame: pd.DataFrame | None, path: Path) -> None:
     """Write a result in the format that the path's extension names.
 
     Parameters
@@ -66,20 +65,22 @@ def write_result(
         Written whole as safetensors.
     frame : DataFrame or None
         Its table, for CSV and Parquet.
-    path, scratch : Path
-        The file, and a folder on the same disk in which it is prepared.
+    path : Path
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the message says what would help.
     """
-    prepared = scratch / f"result{path.suffix}"
+    from negkernel.results.files import replace_file
+
     if frame is None:
-        result.save(prepared)
+        result.save(path)
     elif path.suffix.lower() == ".csv":
-        frame.to_csv(prepared, index=False)
+        replace_file(path, partial(frame.to_csv, index=False))
     else:
         need("pyarrow", "parquet", "a Parquet file")
-        frame.to_parquet(prepared, index=False)
-    with prepared.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(prepared, path)
+        replace_file(path, partial(frame.to_parquet, index=False))
 
 
 def _check_folder(folder: Path) -> None:

@@ -19,22 +19,20 @@ def run_command(**options: Any) -> int:
     job = read_job(**options)
     output = job.output
     if job.resume and output is not None and output.exists() and not run_folder(output).exists():
+        from negkernel.results.ledger import remove_retired
+
+        remove_retired(run_folder(output))
         print(f"{output} is complete; leave --resume out to compute it again")
         return 0
     # Torch comes with these: bad options are refused before its seconds are spent.
-    from neurgrad.cli.running.execute import execute, kept_in, open_session
+    from neurgrad.cli.running.execute import execute, kept_in
+    from neurgrad.cli.running.session import Session
     from neurgrad.cli.showing.messages import messages
-    from neurgrad.cli.showing.report import report, report_plan
-    from neurgrad.runs import remove
+    from neurgrad.cli.showing.report import report_plan
 
     with messages(), kept_in(job) as folder:
-        session = open_session(job, folder)
+        session = Session(job)
         if job.dry_run:
             report_plan(session.plan(calibrate=True), len(session.shards))
             return 0
-        result, complete = execute(session, folder)
-        if result is not None:
-            report(session, result, folder, complete=complete)
-        if complete and output is not None:
-            remove(folder)
-    return 0 if complete else 130
+        return 0 if execute(session, folder) else 130

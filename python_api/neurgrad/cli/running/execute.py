@@ -7,18 +7,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from negkernel import Gradients, Sweep
-from neurgrad.cli.errors import blame, refuse
+from negkernel.model.environment import computing_as, environment
+from negkernel.results.files import Writer
+from negkernel.results.ledger import Ledger, at_work, remove_retired
+from negkernel.results.manifest import LedgerError, Manifest
+from neurgrad.cli.errors import refuse
 from neurgrad.cli.reading.job import Job
-from neurgrad.cli.reading.models import environment
 from neurgrad.cli.reading.outputs import run_folder
 from neurgrad.cli.running.session import Session
 from neurgrad.cli.showing.progress import progress
-from neurgrad.runs import Run, RunError, read_manifest
+from neurgrad.cli.showing.report import report
+from neurgrad.runs import join
 
 LONG = 2e12  # FLOPs from which on an estimate of the seconds is worth a trial
 
@@ -35,6 +39,7 @@ def kept_in(job: Job) -> Iterator[Path]:
             yield Path(folder)
         return
     folder_path = run_folder(job.output)
+    remove_retired(folder_path)
     folder_path.mkdir(exist_ok=True)
     try:
         yield folder_path
@@ -43,74 +48,80 @@ def kept_in(job: Job) -> Iterator[Path]:
             folder_path.rmdir()
 
 
-def open_session(job: Job, folder: Path) -> Session:
-    """Load the model, with the threads and the memory budget of the run to go on with."""
-    import torch
-
-    started_with: dict[str, Any] = {}
-    if (folder / "manifest.json").exists():
-        with blame("--resume"):
-            started_with = read_manifest(folder)["environment"]
-        torch.set_num_threads(started_with["threads"])
-    return Session(job, started_with.get("memory_budget"))
-
-
-def execute(session: Session, folder: Path) -> tuple[Sweep | Gradients | None, bool]:
-    """Compute what is missing and join it with what was there.
+def execute(session: Session, folder: Path) -> bool:
+    """Compute what is missing, join it with what was there, and report it.
 
     Returns
     -------
-    result : Sweep or Gradients or None
-        Of the finished prompts; None where none is.
-    complete : bool
+    bool
         False after Ctrl-C.
     """
+    job = session.job
+    names = [shard.name for shard in session.shards]
+    asked = session.settings()
+    wanted = Manifest.of(asked["command"], asked, environment(session.engine), names)
     plan = session.plan(calibrate=False)
     if plan.flops > LONG:
         plan = session.plan(calibrate=True)
     _say(str(plan))
-    try:
-        run: Run[Any] = Run(
-            folder,
-            session.kind,
-            session.settings(),
-            environment(session.engine),
-            session.shards,
-        )
-        with run:
-            complete = _compute(session, run)
-            finished = {shard.prompts for shard in run.done} - {s.prompts for s in run.missing}
-            return (run.result() if finished else None), complete
-    except RunError as error:
-        refuse("--resume" if session.job.resume else "--output", str(error))
+    with ExitStack() as work:
+        try:
+            ledger = work.enter_context(at_work(folder, wanted))
+            work.enter_context(computing_as(session.engine, ledger.manifest.environment))
+            complete = _compute(session, ledger)
+            result = _finished(session, ledger)
+            if result is not None:
+                report(session, result, complete=complete)
+        except LedgerError as error:
+            refuse("--resume" if job.resume else "--output", str(error))
+        except OSError as error:
+            if job.output is None:
+                raise
+            refuse(
+                "--output",
+                f"{str(job.output)!r}: {error.strerror or error}; what is finished is kept in "
+                f"{folder}: then add --resume to go on",
+            )
+        if complete and job.output is not None:
+            ledger.discard()
+    return complete
 
 
-def _compute(session: Session, run: Run[Any]) -> bool:
-    total = sum(session.units(shard) for shard in run.shards)
-    done = sum(session.units(shard) for shard in run.done)
+def _compute(session: Session, ledger: Ledger) -> bool:
+    shards = {shard.name: shard for shard in session.shards}
+    units = {name: session.units(shard) for name, shard in shards.items()}
+    total = sum(units.values())
+    missing = ledger.missing()
+    done = before = total - sum(units[name] for name in missing)
     if done:
         _say(f"going on after {done:,} of {total:,} {session.unit}")
     start = time.perf_counter()
+
+    def compute(name: str) -> dict[str, Writer]:
+        return {".safetensors": session.compute(shards[name]).save}
+
     try:
         with progress(total, done, session.unit) as bar:
-            run.compute(session.compute, lambda shard: bar.update(session.units(shard)))
+            for name in ledger.share(missing, compute):
+                done += units[name]
+                bar.update(units[name])
     except KeyboardInterrupt:
-        done = sum(session.units(shard) for shard in run.done)
         _say(f"stopped after {done:,} of {total:,} {session.unit}")
         if session.job.output is not None:
             _say(f"what is finished is kept; to go on:\n  {_resume_command()}")
         return False
-    except OSError as error:
-        if session.job.output is None:
-            raise
-        refuse(
-            "--output",
-            f"{str(session.job.output)!r}: {error.strerror or error}; what is finished is kept in "
-            f"{run.folder}: make room, then add --resume to go on",
-        )
     seconds = time.perf_counter() - start
-    _say(f"{total - done:,} {session.unit} in {seconds:.1f} s, {(total - done) / seconds:,.0f}/s")
+    _say(f"{done - before:,} {session.unit} in {seconds:.1f} s, {(done - before) / seconds:,.0f}/s")
     return True
+
+
+def _finished(session: Session, ledger: Ledger) -> Sweep | Gradients | None:
+    """Join the finished shards of all prompts that have theirs; None where no prompt has."""
+    missing = set(ledger.missing())
+    unfinished = {shard.prompts for shard in session.shards if shard.name in missing}
+    shards = [shard for shard in session.shards if shard.prompts not in unfinished]
+    results: list[Any] = [session.kind.load(ledger.path(shard.name)) for shard in shards]
+    return join(shards, results) if shards else None
 
 
 def _resume_command() -> str:

@@ -27,8 +27,6 @@ class Session:
     ----------
     job : Job
         What was asked for.
-    memory_budget : int, optional
-        That of the run to go on with.
 
     Attributes
     ----------
@@ -48,9 +46,9 @@ class Session:
         An option that does not fit the model.
     """
 
-    def __init__(self, job: Job, memory_budget: int | None = None):
+    def __init__(self, job: Job):
         self.job = job
-        self.engine: Engine = load_engine(job.model, job.dtype, job.device, memory_budget)
+        self.engine: Engine = load_engine(job.model, job.dtype, job.device)
         self.prompts = apply_chat(self.engine, job.prompts) if job.chat else job.prompts
         with blame("--site", job.site):
             resolve_site(job.site, gated=self.engine.site == "up")

@@ -48,7 +48,7 @@ class TaskStudy:
         with blame("NAME"):
             wanted = chosen(names, light=self.light)
         tasks = self._checked_tasks()
-        engine = load_engine(self.model, self.dtype, self.device, None)
+        engine = load_engine(self.model, self.dtype, self.device)
         if engine.task == "masked":
             refuse("--model", f"{self.model!r} is a masked model; tasks are asked of causal ones")
         with messages(), blame("--task", " ".join(tasks)), warnings.catch_warnings():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,13 +39,11 @@ def report_plan(plan: Plan, n_shards: int) -> None:
     Console(highlight=False).print(key_values("What it would cost", lines))
 
 
-def report(session: Session, result: Sweep | Gradients, folder: Path, *, complete: bool) -> None:
+def report(session: Session, result: Sweep | Gradients, *, complete: bool) -> None:
     """Write, draw and print a result, as far as it was asked for.
 
     Parameters
     ----------
-    folder : Path
-        Scratch on the disk of ``--output``.
     complete : bool
         A part of the result is only printed, and only where there is no file to go on with.
     """
@@ -61,7 +58,7 @@ def report(session: Session, result: Sweep | Gradients, folder: Path, *, complet
         console.print(_summary(result), soft_wrap=True)
     if job.output is not None:
         whole = job.output.suffix.lower() == ".safetensors"
-        write_result(result, None if whole else frame, job.output, folder)
+        write_result(result, None if whole else frame, job.output)
         console.print(f"Wrote {job.output}", soft_wrap=True)
     if job.plot is not None:
         _draw(console, result, job)

@@ -1,0 +1,195 @@
+"""Keep a long computation in a folder, part by part, and share it between processes.
+
+The folder holds ``manifest.json``, written first and once, and for every finished part its files
+and ``PART.json``: the part's name, the manifest's digest and the SHA-256 of each file. A part is
+what it was asked to be only if all of these agree, so what is damaged, exchanged or left from other
+work is computed again. Whoever computes a part holds its lock; any number of processes may be
+given the same work, and what a killed one was at is free at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from negkernel.results.files import Writer, claimed, replace_file, sha256, write_text
+from negkernel.results.manifest import FILE, LedgerError, Manifest, check_part
+
+log = logging.getLogger(__name__)
+
+POLL = 0.1  # seconds between looks at parts that other processes are at
+ADOPTED = ("threads", "memory_budget")  # of an environment: a process can take them over
+_MANIFEST, _WORKER = "manifest", "worker-"  # what locks belong to
+
+
+class Ledger:
+    """A folder of finished parts; to add some, get it from :func:`at_work`.
+
+    Parameters
+    ----------
+    folder : Path
+    manifest : Manifest
+    environment : mapping, optional
+        Of this process; parts are computed only where it is the manifest's.
+    suffixes : list of str
+        Of the files of a part.
+    presence : ExitStack, optional
+        Says that this process is at work until it is closed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        environment: Mapping[str, Any] | None = None,
+        suffixes: Iterable[str] = (".safetensors",),
+        presence: ExitStack | None = None,
+    ):
+        self.folder = folder
+        self.manifest = manifest
+        self.suffixes = tuple(suffixes)
+        self._here = environment
+        self._presence = presence or ExitStack()
+        self._id = manifest.id
+        self._whole: set[str] = set()
+        self._damaged: set[str] = set()
+
+    def path(self, part: str, suffix: str | None = None) -> Path:
+        """File of a part, by default its first."""
+        return self.folder / (part + (self.suffixes[0] if suffix is None else suffix))
+
+    def whole(self, part: str) -> bool:
+        """Whether a part is finished and every byte of it is what was written."""
+        if part in self._whole:
+            return True
+        try:
+            text = self.path(part, ".json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError):
+            text = ""
+        with suppress(OSError):
+            if text == self._record(part):
+                self._whole.add(part)
+                return True
+        if part not in self._damaged:
+            self._damaged.add(part)
+            log.warning("%s was altered or is of other work; it is computed again", self.path(part))
+        return False
+
+    def missing(self, parts: Iterable[str] | None = None) -> list[str]:
+        """Those of `parts`, by default of all, that are still to be computed."""
+        names = self.manifest.parts or [] if parts is None else parts
+        return [part for part in names if not self.whole(part)]
+
+    def share(
+        self, parts: Iterable[str], compute: Callable[[str], Mapping[str, Writer]]
+    ) -> Iterator[str]:
+        """Compute what is missing, and yield each part once it is there, whoever computed it.
+
+        Parameters
+        ----------
+        parts : list of str
+        compute : callable
+            Part -> what writes its files, by suffix. Called only for parts that no other process
+            is at.
+        """
+        waiting = list(parts)
+        while waiting:
+            others = []
+            for part in waiting:
+                if self._take(part, compute):
+                    yield part
+                else:
+                    others.append(part)
+            if len(others) == len(waiting):
+                time.sleep(POLL)
+            waiting = others
+
+    def discard(self) -> None:
+        """Delete the folder, unless another process is at work in it: the last one does."""
+        with claimed(self.folder / _MANIFEST, wait=True):
+            self._presence.close()
+            if busy(self.folder):
+                return
+            remove_retired(self.folder)
+            os.replace(self.folder, self.folder.with_name(f".{self.folder.name}.finished"))
+        remove_retired(self.folder)
+
+    def _take(self, part: str, compute: Callable[[str], Mapping[str, Writer]]) -> bool:
+        check_part(part, self.folder)
+        if self.whole(part):
+            return True
+        with claimed(self.folder / part, wait=False) as mine:
+            if not mine:
+                return False
+            if not self.whole(part):  # nobody finished it meanwhile
+                self._check_environment()
+                for suffix, write in compute(part).items():
+                    replace_file(self.path(part, suffix), write)
+                replace_file(self.path(part, ".json"), write_text(self._record(part)))
+                self._whole.add(part)
+        return True
+
+    def _record(self, part: str) -> str:
+        found = {suffix: sha256(self.path(part, suffix)) for suffix in self.suffixes}
+        return json.dumps({"part": part, "run": self._id, "sha256": found}) + "\n"
+
+    def _check_environment(self) -> None:
+        here = {} if self._here is None else self._here
+        for name, value in self.manifest.environment.items():
+            if name not in ADOPTED and here.get(name) != value:
+                raise LedgerError(
+                    f"the work in {self.folder} was started with {name} {value}, and here it is "
+                    f"{here.get(name)}: its last bits would differ from part to part; go on as it "
+                    "was started, or delete the folder to start again"
+                )
+
+
+@contextmanager
+def at_work(
+    folder: Path, wanted: Manifest, suffixes: Iterable[str] = (".safetensors",)
+) -> Iterator[Ledger]:
+    """Make `folder` that of `wanted`, or find that it is, and work in it with whoever else does.
+
+    Raises
+    ------
+    LedgerError
+        It holds other work, or its manifest is damaged.
+    """
+    with ExitStack() as presence:
+        manifest = None
+        while manifest is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Another process that has finished may discard the folder before it is locked.
+            with suppress(FileNotFoundError), claimed(folder / _MANIFEST, wait=True):
+                if not (folder / FILE).exists():
+                    replace_file(folder / FILE, write_text(wanted.text))
+                manifest = Manifest.read(folder)
+                manifest.check_same(wanted, folder)
+                own = folder / (_WORKER + uuid.uuid4().hex)
+                presence.enter_context(claimed(own, wait=True))
+        yield Ledger(folder, manifest, wanted.environment, suffixes, presence)
+
+
+def busy(folder: Path) -> bool:
+    """Whether a process is at work in a folder; forgets those that were killed."""
+    for lock in folder.glob(f".{_WORKER}*.lock"):
+        worker = lock.name.removeprefix(".").removesuffix(".lock")
+        with claimed(folder / worker, wait=False) as dead:
+            if not dead:
+                return True
+    return False
+
+
+def remove_retired(folder: Path) -> None:
+    """Delete what a process that was killed in :meth:`Ledger.discard` left of `folder`."""
+    shutil.rmtree(folder.with_name(f".{folder.name}.finished"), ignore_errors=True)
