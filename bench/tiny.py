@@ -78,8 +78,8 @@ def build(model_type: str, task: str, fixed: dict[str, Any]) -> Any:
     """A model of ``model_type`` for "causal" or "masked" prediction, weights drawn at random."""
     torch.manual_seed(0)
     cls = CONFIG_MAPPING[model_type]
-    if task == "causal" and "is_decoder" in vars(cls()):
-        fixed = {"is_decoder": True} | fixed
+    decoder = {"is_decoder", "causal"} & set(vars(cls())) if task == "causal" else ()
+    fixed = dict.fromkeys(decoder, True) | fixed
     config = cls(**shrunk(cls(), fixed))
     auto = AutoModelForCausalLM if task == "causal" else AutoModelForMaskedLM
     return randomized(auto.from_config(config))

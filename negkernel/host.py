@@ -89,7 +89,13 @@ class Host:
 
     def site(self, name: str) -> str:
         """Resolve a site's name for this model, see :func:`negkernel.sites.resolve_site`."""
-        return resolve_site(name, self.feed_forwards[0].gated)
+        kinds = {one.gated for one in self.feed_forwards if one.width}
+        if len(kinds) > 1:
+            raise NotImplementedError(
+                f"some layers of {type(self.model).__name__} have gated feed-forward parts and "
+                "some have not, so that a site is not the same tensor in all of them"
+            )
+        return resolve_site(name, kinds.pop())
 
     @property
     def precision(self) -> Precision:

@@ -24,8 +24,16 @@ NAMED = {
     "bitnet": ("mlp.down_proj", "mlp.up_proj", True),
     "gemma3n_text": ("mlp.down_proj", "mlp.up_proj", True),
     "gemma3n": ("mlp.down_proj", "mlp.up_proj", True),
+    "minimax_m3_vl_text": (
+        "mlp.shared_experts.down_proj",
+        "mlp.shared_experts.gate_up_proj",
+        True,
+    ),
+    "ibert": ("output.dense", "intermediate.dense", False),
     "mobilebert": ("output.dense", "intermediate.dense", False),
 }
+
+NARROW = 16  # no feed-forward part of a tiny model is; ranks of factored matrices are
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Call:
 
     module: nn.Module
     path: str
+    time: int
     number: int
     given: Tensor
     put: Tensor
@@ -44,6 +53,7 @@ class Place:
     """Neurons of one layer: columns of a module's input or output in its ``number``-th call."""
 
     path: str
+    time: int
     module: nn.Module
     number: int
     is_input: bool
@@ -118,9 +128,10 @@ class Plain:
         def record(path: str) -> Callable[..., None]:
             def hook(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
                 number = numbers[module] = numbers.get(module, -1) + 1
+                out = out[0] if isinstance(out, tuple) else out
                 if args and isinstance(args[0], Tensor) and isinstance(out, Tensor):
                     given, put = (_rows_of(x.contiguous(), module).clone() for x in (args[0], out))
-                    calls.append(Call(module, path, number, given, put))
+                    calls.append(Call(module, path, len(calls), number, given, put))
 
             return hook
 
@@ -146,29 +157,50 @@ class Plain:
                 found[".".join(parts[: numbers[0] + 1])] = None
         return list(found)
 
-    def neurons(self, path: str) -> Any:
-        """The neurons of one layer; where it is a mixture, those of the expert that all share."""
-        layer = self.model.get_submodule(path)
-        experts = [m for m in layer.modules() if _stacked(m)]
-        places = self.places(path)
-        if experts:
-            places = [one for one in places if "shared" in one.path]
-        if places:
-            return places[0]
-        return ExpertPlace(experts[0]) if experts else None
+    def neurons(self) -> dict[int, Any]:
+        """The neurons of each layer that has some, by its number.
 
-    def places(self, path: str, gated: bool | None = None) -> list[Place]:
+        In a mixture those of the expert that all tokens share, else those of the routed ones. A
+        layer that is called again and again counts anew each time.
+        """
+        found: list[tuple[int, Any]] = []
+        for path in self.layers():
+            layer = self.model.get_submodule(path)
+            experts = [(name, m) for name, m in layer.named_modules() if _stacked(m)]
+            places = self.places(path)
+            if experts:
+                inside = f"{path}.{experts[0][0].rpartition('.')[0]}."
+                shared = [one for one in places if "shared" in one.path]
+                shared = places if self.model.config.model_type in NAMED else shared
+                places = shared or [one for one in places if not one.path.startswith(inside)]
+                if not places:
+                    places = [ExpertPlace(experts[0][1])]
+            found += [(int(path.rpartition(".")[2]), one) for one in places]
+        numbers = [number for number, _ in found]
+        if len(set(numbers)) < len(numbers):
+            found.sort(key=lambda one: one[1].time)
+            return dict(enumerate(place for _, place in found))
+        return dict(found)
+
+    def places(self, path: str) -> list[Place]:
         """Every group of neurons under ``path`` that the numbers show, in the order of calls."""
-        calls = [one for one in self.calls if one.path.startswith(path + ".")]
         named = NAMED.get(self.model.config.model_type)
+        layer = self.model.get_submodule(path)
         if named is not None:
             down, up, gated = named
-            module = self.model.get_submodule(f"{path}.{up if gated else down}")
-            width = self.model.get_submodule(f"{path}.{down}").weight.shape[1]
-            return [Place(path, module, 0, not gated, slice(0, width))]
-        functions = _functions(self.model.get_submodule(path))
-        found = [_place(down, calls, functions) for down in calls]
-        return [one for one in found if one is not None]
+            names = dict(layer.named_modules())
+            if down not in names:
+                return []
+            width = names[down].weight.shape[1]
+            fused = gated and names[up].weight.shape[0] == 2 * width
+            columns = slice(width, 2 * width) if fused else slice(0, width)
+            return [Place(path, 0, names[up if gated else down], 0, not gated, columns)]
+        calls = [one for one in self.calls if one.path.startswith(path + ".")]
+        functions = _functions(layer)
+        found = [
+            _place(down, [c for c in calls if c.number == down.number], functions) for down in calls
+        ]
+        return [one for one in found if one is not None and one.width > NARROW]
 
 
 def _place(down: Call, calls: list[Call], functions: list[Callable[..., Tensor]]) -> Place | None:
@@ -181,15 +213,15 @@ def _place(down: Call, calls: list[Call], functions: list[Callable[..., Tensor]]
     for f in functions:
         for up in same:
             if _equal(f(up.put), post):
-                return Place(down.path, down.module, down.number, True, slice(0, width))
+                return Place(down.path, down.time, down.module, down.number, True, slice(0, width))
         for gate, up in product(same, same):
             if gate is not up and _equal(f(gate.put) * up.put, post):
-                return Place(up.path, up.module, up.number, False, slice(0, width))
+                return Place(up.path, down.time, up.module, up.number, False, slice(0, width))
         for both in double:
             halves = slice(0, width), slice(width, 2 * width)
             for gate, up in (halves, halves[::-1]):
                 if _equal(f(both.put[..., gate]) * both.put[..., up], post):
-                    return Place(both.path, both.module, both.number, False, up)
+                    return Place(both.path, down.time, both.module, both.number, False, up)
     return None
 
 
@@ -206,7 +238,9 @@ def _functions(layer: nn.Module) -> list[Callable[..., Tensor]]:
     own = [
         module
         for name, module in layer.named_modules()
-        if "act" in name.rpartition(".")[2] and not list(module.children())
+        if "act" in name.rpartition(".")[2]
+        and not list(module.children())
+        and all(one.dim() < 2 for one in module.parameters())
     ]
     return known + own
 

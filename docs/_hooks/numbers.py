@@ -2,7 +2,7 @@
 
 ``<!-- tables of bench/results -->`` becomes a short table of every file: what was measured, on
 what, against which goal. ``<!-- fidelity: a, b -->`` becomes the columns a and b of
-``fidelity.csv``.
+``fidelity.csv``, of its newest run.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def _summary(path: Path) -> str:
 def _chosen(mark: re.Match[str]) -> str:
     path, columns = RESULTS / f"{mark[1]}.csv", mark[2].split(", ")
     rows = _read(path) if path.exists() else []
+    rows = [row for row in rows if row.get("date") == rows[-1].get("date")]
     if not rows or not set(columns) <= set(rows[0]):
         return NOTHING
     return _table(path, rows, columns)

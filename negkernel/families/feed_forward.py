@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -36,3 +37,19 @@ class FeedForward(Protocol):
     def site(self, name: str) -> Site:
         """Return where the resolved site ``name`` can be caught."""
         ...
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A layer without a feed-forward part: no neurons, and nothing to catch."""
+
+    width: int = 0
+    gated: bool = False
+
+    def site(self, name: str) -> Absent:
+        """Return itself: no site of it has neurons."""
+        return self
+
+    def edited(self, edit: Edit) -> AbstractContextManager[None]:
+        """See :class:`Site`."""
+        return nullcontext()

@@ -199,7 +199,7 @@ class Suffix:
         """Rows at once: logits, hidden vectors and either the mask or the copied cache."""
         config = self.model.config.get_text_config()
         size = base.element_size()
-        per_row = 3 * base.numel() * size + 8 * self.feed_forwards[0].width * size
+        per_row = 3 * base.numel() * size + 8 * max(one.width for one in self.feed_forwards) * size
         if self._packed:
             # The mask is n x (length + n): solve for n with half of the budget each.
             quadratic = int((self.memory_budget / (4 * size)) ** 0.5)

@@ -17,6 +17,8 @@ def prompt_limit(model: Any) -> int | None:
     config = model.config.get_text_config()
     limit = getattr(config, "max_position_embeddings", None)
     rope = getattr(config, "rope_parameters", None) or {}
+    if limit is not None and limit < 0:  # XLNet's way to say that there is none
+        limit = None
     if limit is not None and rope.get("rope_type") == "dynamic":
         limit = int(limit * rope.get("factor", 1.0))
     learned = [_positions(table) for table in _position_tables(model)]

@@ -39,6 +39,8 @@ def model_task(model: Any, task: str | None) -> str:
         )
     own = "masked" if any(map(_is_masked, (c.__name__ for c in type(model).__mro__))) else "causal"
     if own == "causal" and _masked_by_type(model.config):
+        if _masked_class(model.config) == name:  # XLM has one class for both
+            return _agreed(name, "masked", task)
         raise ModelError(
             f"{name} sees in both directions although it is a causal class: its architecture "
             f"{model.config.model_type!r} is a masked one. Load it with AutoModelForMaskedLM "
@@ -103,8 +105,12 @@ def _is_masked(class_name: str) -> bool:
 
 def _masked_by_type(config: Any) -> bool:
     """Whether the architecture has a masked class and this config does not make it a decoder."""
+    decoder = any(getattr(config, name, False) for name in ("is_decoder", "causal"))
+    return _masked_class(config) is not None and not (decoder or config.is_encoder_decoder)
+
+
+def _masked_class(config: Any) -> str | None:
+    """Name of the architecture's class for masked language modelling, if it has one."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    known = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    decoder = getattr(config, "is_decoder", False) or config.is_encoder_decoder
-    return known and not decoder
+    return MODEL_FOR_MASKED_LM_MAPPING_NAMES.get(config.model_type)

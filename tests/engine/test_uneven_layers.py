@@ -66,7 +66,7 @@ def test_sizes(engine):
 def test_sweep_is_that_of_plain_forwards(engine):
     neurons = [(1, 28), (0, 47), (3, 39)]
     plain = Plain(engine.model, IDS, position(engine))
-    places = [plain.neurons(path) for path in plain.layers()]
+    places = plain.neurons()
     right = [plain.changes(places[layer], index, SHIFTS, TARGET) for layer, index in neurons]
     for method in methods(engine):
         found = engine.sweep([IDS], [TARGET], neurons, SHIFTS, method=method).logprob_shift[0]
