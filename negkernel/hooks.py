@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from negkernel.families.feed_forward import Edit, Site
+from negkernel.families.feed_forward import Absent, Edit, Site
 from negkernel.fork import undone_in_forks
 from negkernel.rows import Rows
 from negkernel.sites import shift_amount
@@ -55,7 +55,7 @@ def edited(sites: Sequence[Site], edits: dict[int, Edit]) -> Iterator[None]:
     NotImplementedError
         A layer's neurons were not computed exactly once in between.
     """
-    runs = dict.fromkeys(edits, 0)
+    runs = {layer: 0 for layer in edits if not isinstance(sites[layer], Absent)}
 
     def counted(layer: int, edit: Edit) -> Edit:
         def run(x: Tensor) -> Tensor | None:
