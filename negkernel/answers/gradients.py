@@ -18,6 +18,7 @@ from negkernel.judge.choice import Asked, answer, choose
 from negkernel.masked import MaskedDelta
 from negkernel.methods import graph_gradients, graph_path
 from negkernel.methods.base import Method
+from negkernel.model.finite import check_finite
 from negkernel.neurons import check_shifts
 from negkernel.request.prompts import Request
 from negkernel.results import Gradients
@@ -138,6 +139,7 @@ def computed(
         width = part.cg.shape[-1]
         cg[part.prompts, :, part.layer, :width] = part.cg.cpu().numpy()
         activation[part.prompts, part.layer, :width] = part.activation.cpu().numpy()
+    check_finite(host.model, prob)
     return Gradients(
         **request.fields(),
         **host.identity(),

@@ -12,6 +12,7 @@ from negkernel.delta.trace import trace
 from negkernel.host import Host
 from negkernel.judge.choice import Asked, choose
 from negkernel.methods.full import probed_logprob
+from negkernel.model.finite import check_finite
 from negkernel.request.prompts import Request
 
 
@@ -29,6 +30,8 @@ def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:
     ids = torch.from_numpy(request.target_ids)
     for first, last in runner.groups(request.tokens):
         base = trace(runner.decoder, request.tokens[first:last])
+        chosen = ids[first:last].to(base.logprob.device)
+        check_finite(host.model, base.logprob.gather(1, chosen))
         for layer, values in direct.direct_effects(
             runner.decoder, base, ids[first:last], norm=norm
         ):
@@ -44,5 +47,6 @@ def rank(host: Host, request: Request) -> np.ndarray:
             state.restore()
             logprob = probed_logprob(host.model, torch.tensor([list(tokens)]), position)[0]
             own = logprob[torch.from_numpy(request.target_ids[p]).to(logprob.device)]
+            check_finite(host.model, own)
             ranks[p] = (logprob > own[:, None]).sum(1).cpu().numpy()
     return request.squeeze(ranks)

@@ -10,6 +10,7 @@ import torch
 
 from negkernel.host import Host
 from negkernel.methods.base import Method, Work
+from negkernel.model.finite import check_finite
 from negkernel.request.prompts import Request
 from negkernel.rows import Rows
 
@@ -52,6 +53,7 @@ def run(
         activation[part.first : part.last] = part.activation.numpy()
         change[done : done + len(part.logprob_shift)] = part.logprob_shift.numpy()
         done += len(part.logprob_shift)
+    check_finite(host.model, base)
     report_spelling(request, base)
     return base[:, : request.K], change, activation
 

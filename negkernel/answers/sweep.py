@@ -17,6 +17,7 @@ from negkernel.host import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method
 from negkernel.methods.readings import check_metrics
+from negkernel.model.finite import check_finite
 from negkernel.neurons import check_neurons, check_shifts
 from negkernel.request.prompts import Request
 from negkernel.results import Gradients, NegMap, Sweep
@@ -178,6 +179,7 @@ def _grounds(
 
     watched = np.empty((len(request), 2 * request.K), host.result_dtype)
     for ground in spectral.grounds(runner, request, slopes, site=site, axis=axis):
+        check_finite(host.model, ground.base_logprob)
         yield ground
         watched[ground.first : ground.last] = ground.watched()
     report_spelling(request, watched)

@@ -16,6 +16,7 @@ from negkernel.borrow import borrowed
 from negkernel.families.feed_forward import FeedForward
 from negkernel.families.weights import dense_weight
 from negkernel.methods.full import accepts, input_device, log_softmax, logits_of, own_logits
+from negkernel.model.finite import fault
 from negkernel.rows import Rows
 
 # Logits of all positions up to this many bytes are asked for, though one position is read.
@@ -64,10 +65,7 @@ class Reference:
         if key not in self._known:
             self._known[key] = found = self._forward(tokens, position)
             if found.isnan().any():
-                raise ModelFaultError(
-                    f"the log-probs of this {type(self.model).__name__} are NaN for a prompt of "
-                    f"{len(tokens)} tokens, without any shift; check its weights and its dtype"
-                )
+                raise ModelFaultError(fault(self.model))
         return self._known[key]
 
     def shifted(self, tokens: Sequence[int], position: int, row: Rows) -> Tensor:

@@ -11,22 +11,24 @@ import torch
 def check_finite(model: Any, values: np.ndarray | torch.Tensor) -> None:
     """Refuse unshifted log-probs (or probabilities) that are not finite, and say what is at fault.
 
-    The weights are looked at only where that happens.
-
     Raises
     ------
     ValueError
-        Names the first weight that holds NaN or infinity.
+        See :func:`fault`.
     """
-    if bool(torch.as_tensor(values).isfinite().all()):
-        return
+    if not bool(torch.as_tensor(values).isfinite().all()):
+        raise ValueError(fault(model))
+
+
+def fault(model: Any) -> str:
+    """Tell why a model's probabilities are no numbers: its first weight that is not finite."""
     for name, weight in model.named_parameters():
         if weight.is_floating_point() and not bool(weight.isfinite().all()):
-            raise ValueError(
+            return (
                 f"the model's weight {name} holds NaN or infinity, so that its probabilities are "
                 "no numbers; expected finite weights, load an undamaged checkpoint"
             )
-    raise ValueError(
+    return (
         "the model's probabilities are no numbers although its weights are: activations overflow "
         f"{str(model.dtype).removeprefix('torch.')}; load it with dtype='bfloat16' or 'float32'"
     )
