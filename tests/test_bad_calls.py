@@ -59,6 +59,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "a set": lambda: {1},
     "a dtype": lambda: torch.float32,
 }
+TEXTS = "a word", "text with NUL"  # as good as a list of one
 NUMBERS = "half", "more than one", "minus one", "zero", "a huge integer"
 
 
@@ -97,7 +98,7 @@ def all_refused(call: Callable[[Any], Any], right: tuple[str, ...] = ()) -> None
 
 
 ENGINE: dict[str, tuple[Callable[[Engine, Any], Any], tuple[str, ...]]] = {
-    "prompts": (lambda e, x: e.rank(x, ["Paris"]), ()),
+    "prompts": (lambda e, x: e.rank(x, ["Paris"]), TEXTS),
     "targets": (lambda e, x: e.rank(ASK["prompts"], x), ("a generator",)),
     "neurons": (lambda e, x: e.sweep(**{**GRID, "neurons": x}), ()),
     "shifts": (lambda e, x: e.sweep(**{**GRID, "shifts": x}), ("integers",)),
@@ -164,7 +165,7 @@ def test_statistics_and_tables(results: dict[str, Any]):
 def test_attribution(engine: Engine, score: str):
     function = getattr(attribution, score)
     all_refused(lambda value: function(value, **ASK))
-    all_refused(lambda value: function(engine, value, ASK["targets"]))
+    all_refused(lambda value: function(engine, value, ASK["targets"]), TEXTS)
     all_refused(lambda value: function(engine, ASK["prompts"], value), ("a generator",))
 
 
