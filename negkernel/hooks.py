@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -76,27 +76,40 @@ def edited(sites: Sequence[Site], edits: dict[int, Edit]) -> Iterator[None]:
             )
 
 
-def shifts(rows: Rows, probed: Probed, axis: str) -> dict[int, Edit]:
+def shifts(
+    rows: Rows, probed: Probed, axis: str, baseline: Mapping[int, Tensor] | None = None
+) -> dict[int, Edit]:
     """Edits that apply ``rows``, row r at the probed token of sequence r.
 
     Each shift sees the activation as it stands in that forward: in a multi-layer intervention,
-    after the shifts of earlier layers.
+    after the shifts of earlier layers. ``baseline[layer]`` [1, I] are the neurons without any, of
+    the layers that :func:`read_for` names.
     """
     entry_row = rows.entry_row
 
-    def make(chosen: Tensor) -> Edit:
+    def make(layer: int) -> Edit:
+        chosen = torch.nonzero(rows.layer == layer)[:, 0]
         row, neuron, amount = entry_row[chosen], rows.neuron[chosen], rows.amount[chosen]
 
         def edit(x: Tensor) -> Tensor:
             at = (probed.index(x)[row.to(x.device)], neuron.to(x.device))
             x = x.clone()
-            x[at] += shift_amount(x[at], amount.to(x), axis)
+            if rows.signs is None or baseline is None:
+                x[at] += shift_amount(x[at], amount.to(x), axis)
+            else:
+                before = baseline[layer][0, at[1]]
+                x[at] += rows.signs.shift(before, x[at], amount.to(x))
             return x
 
         return edit
 
-    layers = torch.unique(rows.layer).tolist()
-    return {layer: make(torch.nonzero(rows.layer == layer)[:, 0]) for layer in layers}
+    return {layer: make(layer) for layer in torch.unique(rows.layer).tolist()}
+
+
+def read_for(rows: Rows, neurons: Tensor) -> list[int]:
+    """Layers whose base activations are wanted: of ``neurons`` [N, 2], and for the rows' signs."""
+    layers = neurons[:, 0] if rows.signs is None else torch.cat([neurons[:, 0], rows.layer])
+    return torch.unique(layers).tolist()
 
 
 def reader(into: dict[int, Tensor], layers: Sequence[int], probed: Probed) -> dict[int, Edit]:

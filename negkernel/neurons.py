@@ -12,6 +12,7 @@ from torch import Tensor
 
 from negkernel.arguments import shown
 from negkernel.rows import Rows
+from negkernel.signs import Signs, check_signs
 from negkernel.sites import check_axis
 
 
@@ -81,17 +82,25 @@ class Intervention:
         "magnitude", "signed", "scale" or "value" (see :mod:`negkernel.sites`).
     site : str
         "paper", "up", "gate" or "post".
+    signs : str
+        Which sign a shift along the magnitude axis follows. "running": that of the activation as
+        the shifts of lower layers left it, as a hook would (the paper's reference). "baseline":
+        that of the activation without any, which is what a prediction from gradients or sweeps of
+        single neurons assumes. They differ where a small activation is flipped; a warning then
+        says how often. The other axes follow no sign ("scale" multiplies the running activation)
+        and take "running" only.
 
     Raises
     ------
     ValueError
-        No neurons, sizes that disagree, a neuron listed twice, or an unknown axis.
+        No neurons, sizes that disagree, a neuron listed twice, or an unknown axis or rule of signs.
     """
 
     neurons: np.ndarray
     amounts: np.ndarray
     axis: str = "magnitude"
     site: str = "paper"
+    signs: str = "running"
 
     def __post_init__(self) -> None:
         neurons = _integers(self.neurons, "neurons")
@@ -114,14 +123,22 @@ class Intervention:
                 "up or use two interventions"
             )
         check_axis(self.axis)
+        check_signs(self.signs, self.axis)
         object.__setattr__(self, "neurons", neurons)
         object.__setattr__(self, "amounts", amounts)
 
     def __len__(self) -> int:
         return len(self.neurons)
 
+    @property
+    def flippable(self) -> bool:
+        """Whether one of its shifts could flip the sign that another one follows."""
+        return self.axis == "magnitude" and len(np.unique(self.neurons[:, 0])) > 1
 
-def intervention_rows(interventions: Sequence[Sequence[Intervention]], dtype: torch.dtype) -> Rows:
+
+def intervention_rows(
+    interventions: Sequence[Sequence[Intervention]], dtype: torch.dtype, signs: Signs | None = None
+) -> Rows:
     """Rows for P lists of R interventions, in the order of the result [P, R]."""
     flat = [one for per_prompt in interventions for one in per_prompt]
     neurons = torch.from_numpy(np.concatenate([one.neurons for one in flat]))
@@ -135,6 +152,7 @@ def intervention_rows(interventions: Sequence[Sequence[Intervention]], dtype: to
         layer=neurons[:, 0],
         neuron=neurons[:, 1],
         amount=torch.from_numpy(amounts).to(dtype),
+        signs=signs,
     )
 
 

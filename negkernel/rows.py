@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from negkernel.signs import Signs
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -26,6 +28,8 @@ class Rows:
         Entries of row r are ``start[r]:start[r + 1]``; a row has at least one.
     layer, neuron : Tensor [E] int64
     amount : Tensor [E]
+    signs : Signs or None
+        Which sign entries follow on the magnitude axis; None where no layer below could flip one.
     """
 
     prompt: Tensor
@@ -33,6 +37,7 @@ class Rows:
     layer: Tensor
     neuron: Tensor
     amount: Tensor
+    signs: Signs | None = None
 
     def __len__(self) -> int:
         return len(self.prompt)
@@ -59,6 +64,7 @@ class Rows:
             self.layer[entries],
             self.neuron[entries],
             self.amount[entries],
+            self.signs,
         )
 
     def chunks(self, max_rows: int) -> Iterator[tuple[Tensor, Rows]]:

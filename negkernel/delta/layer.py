@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,10 +10,12 @@ from torch import Tensor
 from negkernel.delta.trace import LayerTrace
 from negkernel.families.activations import activate
 from negkernel.families.parts import MLP, Block, Norm
+from negkernel.neuron_values import at_site
 from negkernel.ops.attention import attention
 from negkernel.ops.mlp import mlp
 from negkernel.ops.norm import norm
 from negkernel.ops.shift import shift
+from negkernel.signs import Signs
 from negkernel.sites import shift_amount
 
 
@@ -24,6 +26,7 @@ class Entries:
     row: Tensor
     neuron: Tensor
     amount: Tensor
+    signs: Signs | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -139,6 +142,8 @@ def mlp_step(
         gate = None
         if base.gate is not None and dgate is not None:
             gate = base.gate[at] + dgate[entries.row, entries.neuron]
+        base_gate = None if base.gate is None else base.gate[at]
+        entries, axis = signed(spec, (base_gate, base.up[at]), (gate, up), entries, site, axis)
         dh[entries.row, entries.neuron] += hidden_shift(spec, gate, up, entries, site, axis)
     out = spec.down.linear(dh)
     stream.pending = _branch(block, block.mlp_out, base.mlp_out, out, stream)
@@ -175,6 +180,24 @@ def enter(
     fresh = Stream(prompt, prompt, out)
     d = _branch(block, block.mlp_out, base.mlp_out, out, fresh)
     return _norm(block.mlp_sum, base.mlp_sum, d, prompt)
+
+
+def signed(
+    spec: MLP,
+    baseline: tuple[Tensor | None, Tensor],
+    running: tuple[Tensor | None, Tensor],
+    entries: Entries,
+    site: str,
+    axis: str,
+) -> tuple[Entries, str]:
+    """Entries and axis once it is settled whose sign they follow.
+
+    ``baseline`` and ``running`` are gates and ups [E] without and with the row's earlier shifts.
+    """
+    if entries.signs is None:
+        return entries, axis
+    before, now = (at_site(gate, up, spec.activation, site) for gate, up in (baseline, running))
+    return replace(entries, amount=entries.signs.shift(before, now, entries.amount)), "signed"
 
 
 def hidden_shift(

@@ -123,6 +123,7 @@ def _entries(rows: Rows, entry: Tensor, entry_row: Tensor, row: Tensor, like: Te
         row=position[entry_row[entry]].to(like.device),
         neuron=rows.neuron[entry].to(like.device),
         amount=rows.amount[entry].to(like),
+        signs=rows.signs,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ class MaskedDelta:
                 renumbered[prompts] = torch.arange(len(prompts))
                 mine = torch.nonzero(renumbered[rows.prompt] >= 0)[:, 0]
                 own = rows.take(mine)
-                own = Rows(renumbered[own.prompt], own.start, own.layer, own.neuron, own.amount)
+                own = replace(own, prompt=renumbered[own.prompt])
                 for index in self._batches(own, base.length):
                     change[mine[index]] = propagate(
                         self.encoder,

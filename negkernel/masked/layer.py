@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from negkernel.delta.layer import Entries, hidden_shift
+from negkernel.delta.layer import Entries, hidden_shift, signed
 from negkernel.families.parts import Norm
 from negkernel.families.rotary import rotate
 from negkernel.masked.carried import Carried
@@ -211,5 +211,7 @@ def _mlp(
         gate = None
         if base_gate is not None and dgate is not None:
             gate = base_gate[where] + dgate[row, entries.neuron]
+        gate_at = None if base_gate is None else base_gate[where]
+        entries, axis = signed(spec, (gate_at, base_up[where]), (gate, up), entries, site, axis)
         dh[row, entries.neuron] += hidden_shift(spec, gate, up, entries, site, axis)
     return spec.down.linear(dh)

@@ -104,6 +104,7 @@ def _entries(rows: Rows, layer: int, like: Tensor) -> Entries:
         row=rows.entry_row[here].to(like.device),
         neuron=rows.neuron[here].to(like.device),
         amount=rows.amount[here].to(like),
+        signs=rows.signs,
     )
 
 

@@ -55,19 +55,19 @@ class Full:
             for p, tokens in enumerate(work.tokens):
                 state.restore()  # a prompt's numbers must not depend on those before it
                 seen: dict[int, Tensor] = {}
-                layers = torch.unique(work.neurons[p, :, 0]).tolist()
+                rows = work.rows(p, p + 1)
+                layers = hooks.read_for(rows, work.neurons[p])
                 probed = work.positions[p]
                 with hooks.edited(
                     sites, hooks.reader(seen, layers, hooks.Probed(1, len(tokens), probed))
                 ):
                     base = probed_logprob(self.model, torch.tensor([tokens]), probed)[0]
                 changes = []
-                rows = work.rows(p, p + 1)
                 for index in torch.arange(len(rows)).split(self.rows):
                     batch = rows.take(index)
                     ids = torch.tensor([tokens]).expand(len(index), -1)
                     at = hooks.Probed(len(index), len(tokens), probed)
-                    with hooks.edited(sites, hooks.shifts(batch, at, work.axis)):
+                    with hooks.edited(sites, hooks.shifts(batch, at, work.axis, seen)):
                         logprob = probed_logprob(self.model, ids, probed)
                     changes.append(changes_of(work, p, logprob, base))
                 yield part_of(work, p, base, changes, seen)

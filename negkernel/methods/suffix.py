@@ -18,7 +18,6 @@ from transformers import DynamicCache
 
 from negkernel import hooks
 from negkernel.borrow import borrowed
-from negkernel.families.feed_forward import Site
 from negkernel.families.hook_sites import FeedForward
 from negkernel.methods.base import Part, Work, out_of_memory
 from negkernel.methods.full import (
@@ -69,15 +68,15 @@ class Suffix:
             for p, tokens in enumerate(work.tokens):
                 state.restore()
                 seen: dict[int, Tensor] = {}
-                layers = torch.unique(work.neurons[p, :, 0]).tolist()
+                layers = hooks.read_for(work.rows(p, p + 1), work.neurons[p])
                 last = hooks.Probed(1, len(tokens), len(tokens) - 1)
                 with hooks.edited(sites, hooks.reader(seen, layers, last)):
                     base, cache = self._prefill(tokens)
-                changes = self._changes(work, p, cache, base, sites)
+                changes = self._changes(work, p, cache, base, seen)
                 yield part_of(work, p, base, changes, seen)
 
     def _changes(
-        self, work: Work, p: int, cache: Any, base: Tensor, sites: Sequence[Site]
+        self, work: Work, p: int, cache: Any, base: Tensor, seen: dict[int, Tensor]
     ) -> list[Tensor]:
         """What is read off the rows of prompt p, in order; the cache is left as it is.
 
@@ -85,13 +84,17 @@ class Suffix:
         first of them: whether the mask of this prompt was understood shows in it.
         """
         tokens, rows = work.tokens[p], work.rows(p, p + 1)
+        sites = [one.site(work.site) for one in self.feed_forwards]
+        flips = [] if rows.signs is None else rows.signs.flips
+        counted = len(flips)
         while True:
             changes: list[Tensor] = []
             try:
                 for index in torch.arange(len(rows)).split(self._chunk(len(tokens), base)):
                     extra = 0 if changes else 1
                     at = hooks.Probed(len(index) + extra, 1, 0)
-                    with hooks.edited(sites, hooks.shifts(rows.take(index), at, work.axis)):
+                    edits = hooks.shifts(rows.take(index), at, work.axis, seen)
+                    with hooks.edited(sites, edits):
                         logprob = self._last_tokens(tokens, cache, len(index) + extra)
                     if extra:
                         self._compare(logprob[-1], base)
@@ -101,6 +104,7 @@ class Suffix:
                 if changes or not self._packed or out_of_memory(error):
                     raise
                 self._copy_since(str(error))
+                del flips[counted:]
 
     def _compare(self, unshifted: Tensor, base: Tensor) -> None:
         """Refuse rows of a prompt whose unshifted row does not give the base log-probs [V]."""

@@ -47,7 +47,7 @@ def top_neurons(
             sign = np.sign(np.take_along_axis(flat, best, axis=1))
             neurons = np.stack(np.divmod(best, engine.n_neurons), axis=-1)
             lists = [
-                [Intervention(neurons[p], shift * sign[p]) for shift in shifts]
+                [Intervention(neurons[p], shift * sign[p], signs="baseline") for shift in shifts]
                 for p in range(len(prompts))
             ]
             moved = engine.intervene(prompts, targets, lists).prob_shift().mean(0)

@@ -34,7 +34,8 @@ def together(
 ) -> pd.DataFrame:
     """Enhance random neurons together, each by NeurGrad's polarity (Figs. 5, 14).
 
-    The predicted shift is ``sum |NeurGrad| * shift``.
+    The predicted shift is ``sum |NeurGrad| * shift``; each neuron moves along its baseline's sign,
+    of which the prediction is.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def together(
         for top in ranges:
             shifts = top * np.arange(1, steps + 1) / steps
             lists = [
-                [Intervention(own, shift * np.sign(s)) for shift in shifts]
+                [Intervention(own, shift * np.sign(s), signs="baseline") for shift in shifts]
                 for own, s in zip(neurons, slope, strict=True)
             ]
             actual = engine.intervene(prompts, targets, lists).prob_shift()
