@@ -87,7 +87,8 @@ def hear(
         return
     # delta multiplies by the dequantized matrices, which the kernels of a format only approximate.
     dense = label == "delta" and any(map(is_quantized, host.model.modules()))
-    noise = Noise.of(largest_eps(host.model, quantized=not dense))
+    eps = max(largest_eps(host.model, quantized=not dense), _rounding(host))
+    noise = Noise.of(eps)
     for trial in trials(request, each=check == "each", vocabulary=host.config.vocab_size):
         against = reference
         if dense:
@@ -98,6 +99,11 @@ def hear(
         if found is not None:
             raise NotImplementedError(found)
     _agree(host, label, request)
+
+
+def _rounding(host: Host) -> float:
+    """Return what products of differences are rounded to, which ``gemm_dtype`` may choose."""
+    return torch.finfo(host.precision.operand).eps
 
 
 def hear_slopes(
@@ -116,7 +122,8 @@ def hear_slopes(
     """
     if _known(host, label, request, check):
         return
-    noise = Noise.of(largest_eps(host.model, quantized=True))
+    eps = max(largest_eps(host.model, quantized=True), _rounding(host))
+    noise = Noise.of(eps)
     trial = trials(request, each=False, vocabulary=host.config.vocab_size)[0]
     some = replace(
         request.take([0]),
