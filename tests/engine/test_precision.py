@@ -89,7 +89,8 @@ def test_results_follow_the_models_precision(dtype, prompts, targets, neurons, s
     engine = Engine(build("llama", dtype))
     for method in ("delta", "suffix", "full"):
         sweep = engine.sweep(prompts, targets, neurons, shifts, method=method)
-        gradients = engine.gradients(prompts, targets, method=method)
+        of_gradients = "auto" if method == "suffix" else method  # gradients have no suffix form
+        gradients = engine.gradients(prompts, targets, method=of_gradients)
         for array in (sweep.logprob_shift, sweep.base_logprob, sweep.neg(), gradients.cg):
             assert array.dtype == np.float32
         assert sweep.dtype == str(dtype).removeprefix("torch.")
