@@ -52,7 +52,7 @@ def keep_freed_memory() -> None:
 
     A result of 4,096 rows is large enough to come from the system each time, at a page fault for
     every 4 KiB, which would be two thirds of what is measured. The engine's batches are smaller
-    than that (`negkernel.delta.method.MAX_ROWS`). Contestants all write to the same memory; with
+    than that (`negkernel.delta.budget.MAX_ROWS`). Contestants all write to the same memory; with
     another C library they all pay the faults.
     """
     if sys.platform == "linux":

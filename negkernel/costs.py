@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from negkernel.delta.method import MAX_ROWS
+from negkernel.delta.budget import MAX_ROWS
 
 
 @dataclass(frozen=True)

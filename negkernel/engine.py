@@ -10,16 +10,17 @@ import numpy as np
 import torch
 
 from negkernel.answers import gradients, intervene, readout, sweep
-from negkernel.answers.gradients import LayerGradients
 from negkernel.guard import guard, guarded, guarded_steps
 from negkernel.host import Host
 from negkernel.judge.choice import METHODS as METHODS
 from negkernel.judge.choice import Asked, choose
 from negkernel.judge.trial import stand_in
+from negkernel.methods.base import LayerGradients
 from negkernel.model.loading import load
 from negkernel.neurons import Intervention, check_neurons, check_shifts, every_neuron
 from negkernel.plan import Plan, plan
 from negkernel.request.encoding import Encoding
+from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Targets
 from negkernel.results import Gradients, Interventions, NegMap, Sweep
 from negkernel.sites import check_axis
@@ -132,6 +133,7 @@ class Engine:
         metrics: Sequence[str] = ("logprob",),
         method: str = "auto",
         check: str | bool = "once",
+        position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> Sweep:
         """Shift each neuron by each amount and read the target's log-prob, for every prompt.
@@ -167,10 +169,13 @@ class Engine:
         check : {"once", "each", False}
             Hold the method against at most three plain forwards of the model, once for each state
             of the model (or for "each" prompt): where they disagree the method is refused.
+        position : int, list of P int, or "all", optional
+            Token of each prompt where neurons are shifted, negative ones from the end, or every
+            one; by default the probed one, where the answer is read in any case.
         **encoding
             How text becomes tokens, see :class:`negkernel.request.encoding.Encoding`.
         """
-        request = self._host.encode(prompts, targets, **encoding)
+        request = self._host.encode(prompts, targets, position, **encoding)
         return sweep.sweep(
             self._host,
             request,
@@ -199,6 +204,7 @@ class Engine:
         check: str | bool = "once",
         folder: str | Path | None = None,
         progress: bool | None = None,
+        position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> NegMap:
         """NEG and linearity of every neuron, by spectral sweeps, some layers at a time.
@@ -226,7 +232,7 @@ class Engine:
         ValueError
             ``folder`` belongs to another request.
         """
-        request = self._host.encode(prompts, targets, **encoding)
+        request = self._host.encode(prompts, targets, position, **encoding)
         return sweep.neg_map(
             self._host,
             request,
@@ -249,6 +255,7 @@ class Engine:
         *,
         method: str = "auto",
         check: str | bool = "once",
+        position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> Interventions:
         """Apply interventions that shift several neurons, in one or several layers, at once.
@@ -264,7 +271,7 @@ class Engine:
         Interventions
             ``base_logprob`` [P] and ``logprob_shift`` [P, R].
         """
-        request = self._host.encode(prompts, targets, **encoding)
+        request = self._host.encode(prompts, targets, position, **encoding)
         return intervene.intervene(self._host, request, interventions, method=method, check=check)
 
     @guarded
@@ -277,11 +284,13 @@ class Engine:
         method: str = "auto",
         check: str | bool = "once",
         log: bool = False,
+        position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> Gradients:
         """Gradient of each target's probability in every feed-forward neuron.
 
-        Prompts that share a beginning share its computation.
+        Prompts that share a beginning share its computation. With ``position="all"`` gradients are
+        summed over positions, see :class:`~negkernel.results.Gradients`.
 
         Parameters
         ----------
@@ -300,7 +309,7 @@ class Engine:
             activation, ``activation`` [P, L, I]; without the axis K when one label a prompt is
             given.
         """
-        request = self._host.encode(prompts, targets, **encoding)
+        request = self._host.encode(prompts, targets, position, **encoding)
         return gradients.gradients(
             self._host, request, site=site, method=method, check=check, log=log
         )
@@ -313,6 +322,7 @@ class Engine:
         site: str = "paper",
         method: str = "auto",
         check: str | bool = "once",
+        position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> Iterator[LayerGradients]:
         """Gradients as :meth:`gradients` computes them, a layer at a time, left on their device.
@@ -327,7 +337,7 @@ class Engine:
             [p, I]: tensors, every layer of some prompts, from the last one down where the method
             is "delta", before the next prompts.
         """
-        request = self._host.encode(prompts, targets, **encoding)
+        request = self._host.encode(prompts, targets, position, **encoding)
         with guard(self._host.model):
             steps = gradients.by_layer(self._host, request, site=site, method=method, check=check)
         return guarded_steps(self._host.model, steps)
@@ -414,6 +424,7 @@ class Engine:
         check: str | bool = "once",
         resolution: str = "grid",
         calibrate: bool = True,
+        position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> Plan:
         """Price a sweep without running it, or gradients where no neurons are given.
@@ -432,7 +443,7 @@ class Engine:
         Plan
             Rows, FLOPs, bytes and seconds.
         """
-        request = self._host.encode(prompts, targets, **encoding)
+        request = self._host.encode(prompts, targets, position, **encoding)
         host = self._host
         state = host.precision.state
         if neurons is not None:
@@ -446,7 +457,7 @@ class Engine:
             neurons,
             shifts,
             axis=check_axis(axis),
-            site=asked.site,
+            site=asked.site.name,
             method=choose(host, request, asked).name,
             resolution=check_resolution(resolution),
             budget=host.budget,
@@ -477,7 +488,7 @@ class Engine:
     @property
     def site(self) -> str:
         """What ``site="paper"`` means for this model."""
-        return self._host.site("paper")
+        return self._host.site("paper").name
 
     @guarded
     def method_for(self, method: str = "auto") -> str:

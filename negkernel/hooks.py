@@ -17,7 +17,7 @@ from negkernel.sites import shift_amount
 
 @dataclass(frozen=True)
 class Probed:
-    """Where the probed token of each of ``batch`` sequences is among the tokens of a module.
+    """Where some tokens of each of ``batch`` sequences are among the tokens of a module.
 
     A module sees the tokens of all sequences in one axis, each sequence as long as the prompt or,
     in a model that pads inside, longer at its end.
@@ -25,10 +25,10 @@ class Probed:
 
     batch: int
     length: int
-    position: int
+    positions: Sequence[int]
 
     def index(self, x: Tensor) -> Tensor:
-        """Indices [batch] into the tokens of ``x`` [tokens, I].
+        """Indices [batch, w] into the tokens of ``x`` [tokens, I].
 
         Raises
         ------
@@ -41,7 +41,8 @@ class Probed:
                 f"a feed-forward module sees {len(x)} tokens at once, where {self.batch} prompts "
                 f"have {self.length} each; its neurons cannot be told apart by prompt"
             )
-        return torch.arange(self.position, self.batch * each, each, device=x.device)
+        first = torch.arange(0, self.batch * each, each, device=x.device)
+        return first[:, None] + torch.tensor(self.positions, device=x.device)
 
 
 @contextmanager
@@ -79,10 +80,10 @@ def edited(sites: Sequence[Site], edits: dict[int, Edit]) -> Iterator[None]:
 def shifts(
     rows: Rows, probed: Probed, axis: str, baseline: Mapping[int, Tensor] | None = None
 ) -> dict[int, Edit]:
-    """Edits that apply ``rows``, row r at the probed token of sequence r.
+    """Edits that apply ``rows``, row r at the tokens ``probed`` of sequence r.
 
     Each shift sees the activation as it stands in that forward: in a multi-layer intervention,
-    after the shifts of earlier layers. ``baseline[layer]`` [1, I] are the neurons without any, of
+    after the shifts of earlier layers. ``baseline[layer]`` [w, I] are the neurons without any, of
     the layers that :func:`read_for` names.
     """
     entry_row = rows.entry_row
@@ -92,13 +93,13 @@ def shifts(
         row, neuron, amount = entry_row[chosen], rows.neuron[chosen], rows.amount[chosen]
 
         def edit(x: Tensor) -> Tensor:
-            at = (probed.index(x)[row.to(x.device)], neuron.to(x.device))
-            x = x.clone()
+            at = (probed.index(x)[row.to(x.device)], neuron.to(x.device)[:, None])
+            x, by = x.clone(), amount.to(x)[:, None]
             if rows.signs is None or baseline is None:
-                x[at] += shift_amount(x[at], amount.to(x), axis)
+                x[at] += shift_amount(x[at], by, axis)
             else:
-                before = baseline[layer][0, at[1]]
-                x[at] += rows.signs.shift(before, x[at], amount.to(x))
+                before = baseline[layer].t()[at[1][:, 0]]
+                x[at] += rows.signs.shift(before, x[at], by)
             return x
 
         return edit
@@ -113,11 +114,11 @@ def read_for(rows: Rows, neurons: Tensor) -> list[int]:
 
 
 def reader(into: dict[int, Tensor], layers: Sequence[int], probed: Probed) -> dict[int, Edit]:
-    """Edits that change nothing and keep the probed tokens' neurons in ``into[layer]``."""
+    """Edits that change nothing and keep neurons of ``probed`` tokens in ``into[layer]``."""
 
     def make(layer: int) -> Edit:
         def edit(x: Tensor) -> None:
-            into[layer] = x[probed.index(x)].detach().clone()
+            into[layer] = x[probed.index(x).flatten()].detach().clone()
 
         return edit
 

@@ -12,17 +12,16 @@ from negkernel.delta.method import Delta
 from negkernel.families import Precision, describe
 from negkernel.families.hook_sites import FeedForward, feed_forwards
 from negkernel.judge.verdicts import Verdicts
-from negkernel.masked import MaskedDelta
-from negkernel.masked import describe as describe_masked
 from negkernel.methods.base import Method
 from negkernel.methods.full import Full
 from negkernel.methods.suffix import Suffix
 from negkernel.model.memory import default_memory_budget
 from negkernel.model.task import model_task
 from negkernel.request.encoding import Encoding, check_names
+from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Request, Targets, encode_request
 from negkernel.request.reader import Reader
-from negkernel.sites import resolve_site
+from negkernel.sites import Site, resolve_site
 
 
 class Host:
@@ -87,7 +86,7 @@ class Host:
         """Feed-forward neurons of each layer, int64 [L]."""
         return np.array([one.width for one in self.feed_forwards])
 
-    def site(self, name: str) -> str:
+    def site(self, name: str) -> Site:
         """Resolve a site's name for this model, see :func:`negkernel.sites.resolve_site`."""
         kinds = {one.gated for one in self.feed_forwards if one.width}
         if len(kinds) > 1:
@@ -125,12 +124,19 @@ class Host:
             "task": self.task,
         }
 
-    def encode(self, prompts: Prompts, targets: Targets, **encoding: Unpack[Encoding]) -> Request:
+    def encode(
+        self,
+        prompts: Prompts,
+        targets: Targets,
+        position: Position = None,
+        **encoding: Unpack[Encoding],
+    ) -> Request:
         """Tokenize and check prompts and targets, see :mod:`negkernel.request.prompts`."""
         check_names(encoding)
         mask_id = self._mask_id(encoding.get("mask_index"))
         reader = Reader.of(self.model, self.tokenizer, mask_id)
-        return encode_request(prompts, targets, reader, **encoding)
+        request = encode_request(prompts, targets, reader, **encoding)
+        return request.at(position, causal=self.task == "causal")
 
     def _mask_id(self, mask_index: int | None) -> int | None:
         """Token that a masked model is probed at, None for a causal one."""
@@ -162,7 +168,4 @@ class Host:
             return Suffix(self.model, self.feed_forwards, self.budget)
         if name == "full":
             return Full(self.model, self.feed_forwards)
-        precision = self.precision
-        if self.task == "masked":
-            return MaskedDelta(describe_masked(self.model, precision), self.budget)
-        return Delta(describe(self.model, precision), self.budget)
+        return Delta(describe(self.model, self.precision, self.task), self.budget)

@@ -7,7 +7,7 @@ intervention may touch many neurons in many layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -67,8 +67,12 @@ class Rows:
             self.signs,
         )
 
-    def chunks(self, max_rows: int) -> Iterator[tuple[Tensor, Rows]]:
-        """Split into batches that enter at neighbouring layers.
+    def chunks(
+        self, most: Callable[[int], int], *, together: bool
+    ) -> Iterator[tuple[Tensor, Rows]]:
+        """Split into batches that enter at neighbouring layers, or at one where not ``together``.
+
+        ``most(layer)`` is the number of rows of a batch whose first row enters at that layer.
 
         Yields
         ------
@@ -78,8 +82,12 @@ class Rows:
         """
         first = self.first_layer()
         order = torch.argsort(first * (int(self.prompt.max()) + 1) + self.prompt, stable=True)
-        for index in order.split(max_rows):
-            yield index, self.take(index)
+        parts = [order]
+        if not together:
+            parts = list(order.split(torch.unique(first, return_counts=True)[1].tolist()))
+        for part in parts:
+            for index in part.split(most(int(first[part[0]]))):
+                yield index, self.take(index)
 
 
 def sweep_rows(neurons: Tensor, shifts: Tensor) -> Rows:

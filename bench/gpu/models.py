@@ -19,7 +19,7 @@ from bench.models import Draw, Shape, draws, random_llama
 from bench.opponents.hooks import BATCH, hooks_rows, plain_forward
 from bench.report import Record
 from bench.roofline import sweep_flops
-from negkernel.delta.method import MAX_ROWS
+from negkernel.delta.budget import MAX_ROWS
 from negkernel.results.statistics import neg, prob_shift
 from negkernel.testing.exact import exact_float64
 from negkernel.testing.timing import interleave

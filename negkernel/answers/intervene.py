@@ -11,12 +11,13 @@ import torch
 from negkernel.answers.run import run
 from negkernel.host import Host
 from negkernel.judge.choice import Asked, answer
-from negkernel.methods.base import Method
+from negkernel.methods.base import Method, Work
 from negkernel.neurons import Intervention, check_interventions, intervention_rows
 from negkernel.request.prompts import Request
 from negkernel.results import Interventions
 from negkernel.rows import Rows
 from negkernel.signs import SIGNS, Signs
+from negkernel.sites import Spot
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ def intervene(
     P, R = len(lists), len(lists[0])
     # A pass serves one site, axis and rule of signs, and the prompts that have interventions of
     # that kind.
-    kinds = [[(host.site(one.site), one.axis, one.signs) for one in row] for row in lists]
-    asked = Asked(method, kinds[0][0][0], check)
+    kinds = [[(host.site(one.site).name, one.axis, one.signs) for one in row] for row in lists]
+    asked = Asked(method, host.site(kinds[0][0][0]), check)
 
     def compute(runner: Method) -> Interventions:
         change = np.empty((P, R, request.K), dtype=host.result_dtype)
@@ -55,9 +56,9 @@ def intervene(
 
             nothing = torch.empty(len(where), 0, 2, dtype=torch.int64)
             n_rows = sum(map(len, picked))
-            base[where], part, _ = run(
-                host, runner, request.take(where), rows, n_rows, nothing, site, axis
-            )
+            some, spot = request.take(where), Spot(host.site(site), axis)
+            work = Work.of(some, rows, nothing, spot)
+            base[where], part, _ = run(host, runner, some, work, n_rows)
             flipped[rule] += 0 if signs is None else signs.flipped()
             at = [(p, i) for p in where for i in chosen[p]]
             change[tuple(np.array(at).T)] = part

@@ -8,10 +8,9 @@ import torch
 from negkernel.borrow import borrowed
 from negkernel.delta import direct_effects as direct
 from negkernel.delta.method import Delta
-from negkernel.delta.trace import trace
 from negkernel.host import Host
 from negkernel.judge.choice import Asked, choose
-from negkernel.methods.full import probed_logprob
+from negkernel.methods.forward import probed_logprob
 from negkernel.model.finite import check_finite
 from negkernel.request.prompts import Request
 
@@ -27,14 +26,11 @@ def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:
     assert isinstance(runner, Delta)
     P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
     increase = np.full((P, K, L, I), np.nan, host.result_dtype)
-    ids = torch.from_numpy(request.target_ids)
-    for first, last in runner.groups(request.tokens):
-        base = trace(runner.decoder, request.tokens[first:last])
-        chosen = ids[first:last].to(base.logprob.device)
-        check_finite(host.model, base.logprob.gather(1, chosen))
-        for layer, values in direct.direct_effects(
-            runner.decoder, base, ids[first:last], norm=norm
-        ):
+    for first, last in runner.groups(request):
+        some = request.take(range(first, last))
+        base, ids = runner.trace(some), torch.from_numpy(some.target_ids)
+        check_finite(host.model, base.logprob.gather(1, ids.to(base.logprob.device)))
+        for layer, values in direct.direct_effects(runner.model, base, ids, norm=norm):
             increase[first:last, :, layer, : values.shape[-1]] = values.cpu().numpy()
     return request.squeeze(increase)
 

@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from negkernel.host import Host
 from negkernel.methods.base import Method, Work
 from negkernel.model.finite import check_finite
 from negkernel.request.prompts import Request
-from negkernel.rows import Rows
 
 log = logging.getLogger(__name__)
 
 
 def run(
-    host: Host,
-    runner: Method,
-    request: Request,
-    rows: Callable[[int, int], Rows],
-    n_rows: int,
-    neurons: torch.Tensor,
-    site: str,
-    axis: str,
-    readings: bool = False,
+    host: Host, runner: Method, request: Request, work: Work, n_rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Base log-probs [P, K], changes [rows, K] and activations [P, N] of all prompts.
 
     With ``readings`` the changes have the columns of :mod:`negkernel.methods.readings`.
     """
-    work = Work(
-        tokens=request.tokens,
-        positions=request.positions,
-        targets=torch.from_numpy(request.target_ids),
-        watched=torch.from_numpy(request.watched_ids),
-        rows=rows,
-        neurons=neurons,
-        site=site,
-        axis=axis,
-        readings=readings,
-    )
     dtype = host.result_dtype
     base = np.empty((len(request), 2 * request.K), dtype)
-    change = np.empty((n_rows, 2 * request.K + 2 if readings else request.K), dtype)
-    activation = np.empty((len(request), neurons.shape[1]), dtype)
+    change = np.empty((n_rows, 2 * request.K + 2 if work.readings else request.K), dtype)
+    activation = np.empty((len(request), work.neurons.shape[1]), dtype)
     done = 0
     for part in runner.run(work):
         base[part.first : part.last] = part.base_logprob.numpy()

@@ -10,19 +10,18 @@ import numpy as np
 import torch
 
 from negkernel import spectral
-from negkernel.answers.gradients import computed
 from negkernel.answers.run import report_spelling, run
 from negkernel.arguments import check_flag, check_number, check_path
 from negkernel.host import Host
 from negkernel.judge.choice import Asked, answer
-from negkernel.methods.base import Method
+from negkernel.methods.base import Method, Opened, Work
 from negkernel.methods.readings import check_metrics
 from negkernel.model.finite import check_finite
 from negkernel.neurons import check_neurons, check_shifts
 from negkernel.request.prompts import Request
-from negkernel.results import Gradients, NegMap, Sweep
+from negkernel.results import NegMap, Sweep
 from negkernel.rows import Rows, sweep_rows
-from negkernel.sites import check_axis
+from negkernel.sites import Spot, check_axis
 from negkernel.spectral import check_resolution, check_tol
 
 
@@ -46,22 +45,20 @@ def sweep(
     metrics = check_metrics(metrics, request.K, resolution)
     pairs = check_neurons(neurons, len(request), host.widths)
     amounts = check_shifts(shifts, host.precision.state)
-    site, axis = host.site(site), check_axis(axis)
+    spot = Spot(host.site(site), check_axis(axis))
     per_prompt = torch.from_numpy(pairs).expand(len(request), -1, 2)
 
     def compute(runner: Method) -> Sweep:
         more: dict[str, Any] = {}
         if resolution == "spectral":
-            found = _grounds(host, runner, request, site, axis)
+            found = _opened(host, runner, request, spot)
             eps = spectral.row_eps(host.precision)
-            measured = spectral.measure(
-                found, per_prompt.numpy(), amounts, axis=axis, tol=tol, eps=eps
-            )
+            measured = spectral.measure(found, per_prompt.numpy(), amounts, tol=tol, eps=eps)
             base, activation, curves = measured.base, measured.activation, measured.change
             error, n_rows = measured.error, measured.rows
         else:
             base, activation, curves, more = _grid(
-                host, runner, request, per_prompt, amounts, site, axis, metrics
+                host, runner, request, per_prompt, amounts, spot, metrics
             )
             error, n_rows = np.zeros(curves.shape[:3], dtype=curves.dtype), curves[:, 0].size
         if "logit_diff" in metrics:
@@ -72,7 +69,7 @@ def sweep(
             neurons=pairs,
             shifts=amounts,
             axis=axis,
-            site=site,
+            site=spot.site.name,
             method=runner.name,
             resolution=resolution,
             base_logprob=request.squeeze(base),
@@ -83,7 +80,7 @@ def sweep(
             **more,
         )
 
-    return answer(host, request, Asked(method, site, check), compute)
+    return answer(host, request, Asked(method, spot.site, check), compute)
 
 
 def _grid(
@@ -92,8 +89,7 @@ def _grid(
     request: Request,
     neurons: torch.Tensor,
     shifts: np.ndarray,
-    site: str,
-    axis: str,
+    spot: Spot,
     metrics: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
     """Every shift: base [P, K], activation [P, N], curves [P, K, N, J], the further metrics."""
@@ -104,9 +100,8 @@ def _grid(
         return sweep_rows(neurons[first:last], amounts)
 
     readings = bool({"kl", "rank"} & set(metrics))
-    base, change, activation = run(
-        host, runner, request, rows, P * N * J, neurons, site, axis, readings
-    )
+    work = Work.of(request, rows, neurons, spot, readings=readings)
+    base, change, activation = run(host, runner, request, work, P * N * J)
     columns = change.reshape(P, N, J, -1).transpose(0, 3, 1, 2)
     more: dict[str, Any] = {}
     if "kl" in metrics:
@@ -137,26 +132,24 @@ def neg_map(
     if progress is not None:
         check_flag("progress", progress)
     kept = None if folder is None else check_path("folder", folder)
-    check_axis(axis)
     check_tol(tol)
-    site = host.site(site)
+    spot = Spot(host.site(site), check_axis(axis))
 
     def compute(runner: Method) -> NegMap:
         settings: dict[str, Any] = {
             "radius": radius,
             "tol": tol,
             "axis": axis,
-            "site": site,
+            "site": spot.site.name,
             "method": runner.name,
         }
         widths = host.widths
         dtype = host.result_dtype
         portions = spectral.portions(
             request,
-            lambda some: _grounds(host, runner, some, site, axis),
+            lambda some: _opened(host, runner, some, spot),
             widths,
             spectral.paper_grid(radius, dtype),
-            axis=axis,
             tol=tol,
             eps=spectral.row_eps(host.precision),
             folder=kept,
@@ -166,20 +159,14 @@ def neg_map(
         found = spectral.collect(portions, request, widths, dtype)
         return NegMap(**request.fields(), **host.identity(), **settings, **found)
 
-    return answer(host, request, Asked(method, site, check), compute)
+    return answer(host, request, Asked(method, spot.site, check), compute)
 
 
-def _grounds(
-    host: Host, runner: Method, request: Request, site: str, axis: str
-) -> Iterator[spectral.Ground]:
+def _opened(host: Host, runner: Method, request: Request, spot: Spot) -> Iterator[Opened]:
     """All prompts, each computed once, ready for a spectral sweep."""
-
-    def slopes(some: Request) -> Gradients:
-        return computed(host, some, runner, site, log=True)
-
     watched = np.empty((len(request), 2 * request.K), host.result_dtype)
-    for ground in spectral.grounds(runner, request, slopes, site=site, axis=axis):
-        check_finite(host.model, ground.base_logprob)
-        yield ground
-        watched[ground.first : ground.last] = ground.watched()
+    for group in runner.open(request, spot):
+        check_finite(host.model, group.base_logprob)
+        yield group
+        watched[group.first : group.last] = group.base_logprob.numpy()
     report_spelling(request, watched)

@@ -23,9 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from negkernel.arguments import check_choice
-from negkernel.delta.method import layer_activation
 from negkernel.delta.trace import LayerTrace, Trace, cap
-from negkernel.families.parts import Block, Decoder, Norm
+from negkernel.families.parts import Block, Description, Norm
 from negkernel.ops.logprob import logprob
 from negkernel.ops.norm import norm as delta_norm
 
@@ -38,7 +37,7 @@ NEURONS, NEURONS_ON_GPU = 256, 4096
 
 @torch.no_grad()
 def direct_effects(
-    decoder: Decoder, base: Trace, targets: Tensor, *, norm: str
+    model: Description, base: Trace, targets: Tensor, *, norm: str
 ) -> Iterator[tuple[int, Tensor]]:
     """Log-probability increase of each layer's neurons.
 
@@ -60,13 +59,13 @@ def direct_effects(
         An unknown ``norm``.
     """
     check_choice("norm", norm, NORMS)
-    for index, block in enumerate(decoder.blocks):
-        hidden = layer_activation(decoder, base, index, "post")
-        added = _added(block, base.layers[index], hidden).to(base.x_final.device)
-        if norm == "frozen" and decoder.softcap is None:
-            yield index, _frozen(decoder, base, added, targets)
+    for index, block in enumerate(model.blocks):
+        layer = base.layers[index]
+        added = _added(block, layer, layer.inner.hidden).to(base.head.x_final.device)
+        if norm == "frozen" and model.softcap is None:
+            yield index, _frozen(model, base, added, targets)
         else:
-            yield index, _by_row(decoder, base, added, targets, norm)
+            yield index, _by_row(model, base, added, targets, norm)
 
 
 @dataclass(frozen=True)
@@ -106,25 +105,25 @@ def _added(block: Block, base: LayerTrace, hidden: Tensor) -> Added:
     return Added(x, columns, coefficient)
 
 
-def _frozen(decoder: Decoder, base: Trace, added: Added, targets: Tensor) -> Tensor:
+def _frozen(model: Description, base: Trace, added: Added, targets: Tensor) -> Tensor:
     """All prompts at once: logits are z0 + m s (W_head u) with one u per neuron."""
-    scale = _statistic(decoder.final_norm, base.x_final)
-    u = _read(decoder, added.columns) * decoder.logit_scale
-    z0 = decoder.head.affine(_read_state(decoder, added.x, scale))
-    start = torch.log_softmax(z0 * decoder.logit_scale, dim=-1)
+    scale = _statistic(model.final_norm, base.head.x_final)
+    u = _read(model, added.columns) * model.logit_scale
+    z0 = model.head.affine(_read_state(model, added.x, scale))
+    start = torch.log_softmax(z0 * model.logit_scale, dim=-1)
     p = start.exp()
     coefficient = added.coefficient * scale  # [P, I]
     I, V = len(u), start.shape[1]
     total = torch.zeros_like(coefficient)
-    head, targets = decoder.head.weight, targets.to(scale.device)
+    head, targets = model.head.weight, targets.to(scale.device)
     step = NEURONS if scale.device.type == "cpu" else NEURONS_ON_GPU
     for first in range(0, V, VOCABULARY):
         tile = slice(first, min(first + VOCABULARY, V))
         for low in range(0, I, step):
             some = slice(low, low + step)
-            product = decoder.precision.matmul(u[some], head[tile])
+            product = model.precision.matmul(u[some], head[tile])
             total[:, some] += _mean_expm1(product, coefficient[:, some], p[:, tile])
-    picked, rounded = (decoder.precision.rounded(x) for x in (head[targets], u))  # [P, K, H]
+    picked, rounded = (model.precision.rounded(x) for x in (head[targets], u))  # [P, K, H]
     change = torch.einsum("pkh,ih->pki", picked, rounded) * coefficient[:, None]
     increase = change - torch.log1p(total)[:, None]
     # Where much mass moves, 1 + total has cancelled or overflowed: those few rows have a maximum
@@ -132,7 +131,7 @@ def _frozen(decoder: Decoder, base: Trace, added: Added, targets: Tensor) -> Ten
     moved = ~(total.abs() <= 0.5)
     for own in torch.nonzero(moved.any(1))[:, 0].tolist():
         for rows in torch.nonzero(moved[own])[:, 0].split(step):
-            dz = decoder.precision.matmul(u[rows], head) * coefficient[own, rows, None]
+            dz = model.precision.matmul(u[rows], head) * coefficient[own, rows, None]
             normaliser = torch.logsumexp(start[own] + dz, dim=1)
             increase[own][:, rows] = dz[:, targets[own]].t() - normaliser
     return increase
@@ -164,7 +163,7 @@ def _mean_expm1(product: Tensor, coefficient: Tensor, p: Tensor) -> Tensor:
 
 
 def _by_row(
-    decoder: Decoder,
+    model: Description,
     base: Trace,
     added: Added,
     targets: Tensor,
@@ -172,42 +171,42 @@ def _by_row(
 ) -> Tensor:
     """Each prompt and neuron as a row of its own, through the ops of the delta forward."""
     x, columns, hidden, device = added.x, added.columns, added.coefficient, added.x.device
-    final, frozen = decoder.final_norm, norm == "frozen"
-    scale = _statistic(final, base.x_final)
+    final, frozen = model.final_norm, norm == "frozen"
+    scale = _statistic(final, base.head.x_final)
     if frozen or final is None:
-        n = _read_state(decoder, x, scale)
-    elif decoder.projection is None:
+        n = _read_state(model, x, scale)
+    elif model.projection is None:
         n = final(x)
     else:
-        n = decoder.projection.affine(final(x))
-    logits = decoder.head.affine(n)
-    start = torch.log_softmax(cap(logits, decoder.logit_scale, decoder.softcap), dim=-1)
+        n = model.projection.affine(final(x))
+    logits = model.head.affine(n)
+    start = torch.log_softmax(cap(logits, model.logit_scale, model.softcap), dim=-1)
     (P, I), K = hidden.shape, targets.shape[1]
     increase = x.new_empty(P, K, I)
-    head = decoder.head.weight
+    head = model.head.weight
 
     def tile(first: int, stop: int) -> Tensor:
-        return head[first:stop].to(decoder.precision.operand)
+        return head[first:stop].to(model.precision.operand)
 
     for p in range(P):
         row = torch.zeros(I, dtype=torch.int64, device=device)
         d = columns * hidden[p, :, None]
         if frozen or final is None:
-            dn = _read(decoder, d) * scale[p]
+            dn = _read(model, d) * scale[p]
         else:
             gain = final.gain()
             dn = delta_norm(x[p : p + 1], d, row, weight=gain, eps=final.eps, kind=final.kind)
-            if decoder.projection is not None:
-                dn = decoder.projection.linear(dn)
+            if model.projection is not None:
+                dn = model.projection.linear(dn)
         increase[p] = logprob(
-            decoder.precision.rounded(dn),
+            model.precision.rounded(dn),
             tile,
             start[p : p + 1],
             targets[p : p + 1].to(device),
             row,
-            scale=decoder.logit_scale,
-            softcap=decoder.softcap,
-            base_logits=None if decoder.softcap is None else logits[p : p + 1],
+            scale=model.logit_scale,
+            softcap=model.softcap,
+            base_logits=None if model.softcap is None else logits[p : p + 1],
         ).t()
     return increase
 
@@ -234,13 +233,13 @@ def _normed(norm: Norm, x: Tensor, statistic: Tensor) -> Tensor:
     return x if bias is None else x + bias.detach().to(x)
 
 
-def _read(decoder: Decoder, x: Tensor) -> Tensor:
+def _read(model: Description, x: Tensor) -> Tensor:
     """Take what is added, [R, H], to the head's input, but for the final norm's statistic."""
-    x = x if decoder.final_norm is None else _gained(decoder.final_norm, x)
-    return x if decoder.projection is None else decoder.projection.linear(x)
+    x = x if model.final_norm is None else _gained(model.final_norm, x)
+    return x if model.projection is None else model.projection.linear(x)
 
 
-def _read_state(decoder: Decoder, x: Tensor, statistic: Tensor) -> Tensor:
+def _read_state(model: Description, x: Tensor, statistic: Tensor) -> Tensor:
     """Take states [P, H] to the head's input with the final norm's ``statistic`` [P, 1] given."""
-    x = x if decoder.final_norm is None else _normed(decoder.final_norm, x, statistic)
-    return x if decoder.projection is None else decoder.projection.affine(x)
+    x = x if model.final_norm is None else _normed(model.final_norm, x, statistic)
+    return x if model.projection is None else model.projection.affine(x)

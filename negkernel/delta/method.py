@@ -1,26 +1,26 @@
-"""``method="delta"``: trace a group of prompts, then run their rows through the delta forward."""
+"""Serve ``method="delta"``: trace a group of prompts, then run their rows through the model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from negkernel.delta.budget import groups
-from negkernel.delta.integrated import path_gradients, scales_at_once
+from negkernel.delta.backward import gradients
+from negkernel.delta.budget import Budget
+from negkernel.delta.head import Wanted
+from negkernel.delta.integrated import path_gradients
+from negkernel.delta.positions import Layout, carried
 from negkernel.delta.propagate import propagate
 from negkernel.delta.trace import Trace, trace
-from negkernel.families.parts import Decoder
-from negkernel.methods.base import Part, Work
-from negkernel.neuron_values import at_site, of_neurons
+from negkernel.families.parts import Description
+from negkernel.methods.base import LayerGradients, Opened, Part, Work, over_positions, side_by_side
+from negkernel.request.prompts import Request
 from negkernel.rows import Rows
-
-# Rows of one batch, by kind of device. A processor multiplies 768 rows at its full rate, and their
-# activations stay near its caches and below the sizes that the allocator hands back to the system
-# after every use, which costs a page fault for each 4 KiB the next time: at 768 wide 768 rows take
-# 3 % less time than 2,048 and 2 % less than 512 or 1,024. A GPU needs thousands to be busy.
-MAX_ROWS = {"cpu": 768, "cuda": 16384}
+from negkernel.sites import Site, Spot
 
 
 class Delta:
@@ -28,135 +28,175 @@ class Delta:
 
     Parameters
     ----------
-    decoder : Decoder
-        The model's description.
+    model : Description
     memory_budget : int
-        Bytes of scratch: half for the traces of a group of prompts, half for a batch of rows.
+        Bytes of scratch, see :class:`negkernel.delta.budget.Budget`.
     """
 
     name = "delta"
 
-    def __init__(self, decoder: Decoder, memory_budget: int):
-        self.decoder = decoder
-        self.memory_budget = memory_budget
+    def __init__(self, model: Description, memory_budget: int):
+        self.model = model
+        self.budget = Budget(model, memory_budget)
 
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""
-        for first, last in self.groups(work.tokens):
-            base = trace(self.decoder, work.tokens[first:last])
-            change = self.changes(
-                base,
-                work.rows(first, last),
-                work.targets[first:last],
-                work.site,
-                work.axis,
-                readings=work.readings,
-            )
-            watched = work.watched[first:last].to(base.logprob.device)
+        for first, last in self.groups(work):
+            own = slice(first, last)
+            base = trace(self.model, work.tokens[own], work.positions[own], work.shifted[own])
+            wanted = Wanted(work.targets[own], work.spot, work.readings)
+            watched = work.watched[own].to(base.logprob.device)
             yield Part(
                 first=first,
                 last=last,
                 base_logprob=base.logprob.gather(1, watched).cpu(),
-                logprob_shift=change,
-                activation=read_neurons(self.decoder, base, work.neurons[first:last], work.site),
+                logprob_shift=self.changes(base, work.rows(first, last), wanted),
+                activation=_of_neurons(base, work.neurons[first:last], work.spot.site),
             )
 
-    def changes(
-        self,
-        base: Trace,
-        rows: Rows,
-        targets: Tensor,
-        site: str,
-        axis: str,
-        *,
-        readings: bool = False,
-    ) -> Tensor:
+    def changes(self, base: Trace, rows: Rows, wanted: Wanted) -> Tensor:
         """Changes of log p [R, K] of any number of rows on traced prompts, on the CPU.
 
-        ``rows.prompt`` and ``targets`` [P, K] count the prompts of ``base``; with ``readings``
-        there are more columns, see :mod:`negkernel.methods.readings`.
+        ``rows.prompt`` and the targets [P, K] count the prompts of ``base``; with readings there
+        are more columns, see :mod:`negkernel.methods.readings`.
         """
-        K = targets.shape[1]
-        width = 2 * K + 2 if readings else K
-        change = torch.empty(len(rows), width, dtype=self.decoder.precision.state)
-        longest = max(len(path) for path in base.packing.paths)
-        for index, batch in rows.chunks(self.batch_rows(longest)):
-            change[index] = propagate(
-                self.decoder,
-                base,
-                batch,
-                targets,
-                site=site,
-                axis=axis,
-                readings=readings,
-            ).cpu()
+        change = torch.empty(len(rows), wanted.columns, dtype=self.model.precision.state)
+        longest, widest = _sizes(base)
+        top = self.model.n_layers - 1
+
+        def most(layer: int) -> int:
+            """Rows of a batch; those of the last two layers hardly spread over positions."""
+            spread = base.carried.at_once or layer < top - 1
+            return self.budget.batch(longest, widest if spread else 1)
+
+        batches = rows.chunks(most, together=base.carried.at_once)
+        at_once = max(1, self.budget.held(widest) // most(0))
+        while some := list(islice(batches, at_once)):
+            found = propagate(self.model, base, [batch for _, batch in some], wanted)
+            for (index, _), values in zip(some, found, strict=True):
+                change[index] = values.cpu()
         return change
 
+    def gradients(
+        self, request: Request, site: Site, *, log: bool = False
+    ) -> Iterator[LayerGradients]:
+        """See :class:`negkernel.methods.base.Method`."""
+        for first, last in self.groups(request):
+            some = request.take(range(first, last))
+            yield from self._gradients(self.trace(some), some, first, site, log)
+
+    def _gradients(
+        self, base: Trace, request: Request, first: int, site: Site, log: bool
+    ) -> Iterator[LayerGradients]:
+        """Gradients of traced prompts, which are the request's from ``first`` on."""
+        ids = torch.from_numpy(request.target_ids)
+        P, K = ids.shape
+        most = P * K
+        if not base.carried.single:
+            most = self.budget.batch(*_sizes(base))
+        step = max(1, most // K)
+        for low in range(0, P, step):
+            part, own = base.select(low, min(low + step, P)), ids[low : low + step]
+            logprob = part.logprob.gather(1, own.to(part.logprob.device))
+            prompts = slice(first + low, first + low + len(own))
+            labels = [
+                gradients(self.model, part, some, site=site, log=log)
+                for some in own.split(max(1, most), dim=1)
+            ]
+            for found in zip(*labels, strict=True):
+                layer = found[0][0]
+                cg = _by_prompt([(gradient, at) for _, gradient, at in found])
+                yield LayerGradients(prompts, layer, logprob, **_neurons(part, layer, site, cg))
+
     def path_gradients(
-        self, tokens: Sequence[int], targets: Tensor, scales: Sequence[float], site: str
-    ) -> Iterator[tuple[int, Tensor]]:
-        """Mean gradients [K, I] of each layer's neurons over ``scales``, for one prompt."""
-        base = trace(self.decoder, [tokens])
-        fit = scales_at_once(self.decoder, len(tokens), self.memory_budget // 2)
-        total: dict[int, Tensor] = {}
-        for first in range(0, len(scales), fit):
-            part = scales[first : first + fit]
-            for layer, gradient in path_gradients(
-                self.decoder, base, targets[None], part, site=site
-            ):
-                share = gradient[0] * (len(part) / len(scales))
-                total[layer] = total[layer] + share if layer in total else share
-        yield from total.items()
+        self, request: Request, site: Site, scales: Sequence[float]
+    ) -> Iterator[tuple[int, int, Tensor]]:
+        """See :class:`negkernel.methods.base.Method`."""
+        if not self.model.causal:
+            raise NotImplementedError(
+                "method 'delta' computes no path gradients of a masked model; use 'full'"
+            )
+        for p, tokens in enumerate(request.tokens):
+            base, ids = trace(self.model, [tokens]), torch.from_numpy(request.target_ids[[p]])
+            fit = self.budget.scales(len(tokens))
+            total: dict[int, Tensor] = {}
+            for first in range(0, len(scales), fit):
+                part = scales[first : first + fit]
+                for layer, gradient in path_gradients(self.model, base, ids, part, site=site):
+                    share = gradient[0] * (len(part) / len(scales))
+                    total[layer] = total[layer] + share if layer in total else share
+            for layer, mean in total.items():
+                yield p, layer, mean
 
-    def groups(self, tokens: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
+    def open(self, request: Request, spot: Spot) -> Iterator[Opened]:
+        """See :class:`negkernel.methods.base.Method`."""
+        for first, last in self.groups(request):
+            some = request.take(range(first, last))
+            base = self.trace(some)
+            watched = torch.from_numpy(some.watched_ids).to(base.logprob.device)
+            wanted = Wanted(torch.from_numpy(some.target_ids), spot)
+            layers = range(self.model.n_layers)
+            slopes: list[list[Tensor]] = [[] for _ in layers]
+            values: list[list[Tensor]] = [[] for _ in layers]
+            for part in self._gradients(base, some, 0, spot.site, log=True):
+                slope = part.along(spot.axis)
+                slopes[part.layer] += [] if slope is None else [slope.cpu()]
+                values[part.layer].append(part.activation.cpu())
+
+            def shifted(rows: Rows, base: Trace = base, wanted: Wanted = wanted) -> Tensor:
+                return self.changes(base, rows, wanted)
+
+            yield Opened(
+                first=first,
+                last=last,
+                base_logprob=base.logprob.gather(1, watched).cpu(),
+                activation=side_by_side([torch.cat(own) for own in values]),
+                slope=side_by_side([torch.cat(own) for own in slopes]) if slopes[0] else None,
+                shifted=shifted,
+            )
+
+    def trace(self, request: Request) -> Trace:
+        """Run the base computation of a request's prompts."""
+        return trace(self.model, request.tokens, request.positions, request.shifted)
+
+    def groups(self, request: Request | Work) -> Iterator[tuple[int, int]]:
         """Split prompts into runs whose traces fit in half of the memory budget."""
-        per_prompt, per_token = self._trace_bytes()
-        return groups(
-            map(len, tokens),
-            per_prompt=per_prompt,
-            per_token=per_token,
-            budget=self.memory_budget // 2,
-        )
-
-    def batch_rows(self, longest: int) -> int:
-        """Rows of a batch that fit in half of the memory budget."""
-        block = self.decoder.blocks[0]
-        spec = block.attention
-        hidden, inner = self._widths()
-        heads = (spec.n_heads + 2 * spec.n_kv_heads) * spec.head_dim
-        scores = 6 * spec.n_heads * longest  # the reference attention's scratch
-        vocabulary_tile = 3 * 4096
-        per_row = 4 * hidden + 2 * heads + 4 * inner + max(scores, vocabulary_tile)
-        fit = self.memory_budget // (2 * per_row * self.decoder.precision.state.itemsize)
-        device = self.decoder.blocks[0].device
-        return max(1, min(MAX_ROWS.get(device.type, MAX_ROWS["cuda"]), fit))
-
-    def _widths(self) -> tuple[int, int]:
-        out, inner = self.decoder.blocks[0].mlp.down.shape
-        return out, inner
-
-    def _trace_bytes(self) -> tuple[int, int]:
-        """Bytes of a trace per prompt and per token."""
-        decoder = self.decoder
-        spec = decoder.blocks[0].attention
-        hidden, inner = self._widths()
-        heads = (spec.n_heads + 2 * spec.n_kv_heads) * spec.head_dim
-        vocabulary = decoder.head.shape[0]
-        size = self.decoder.precision.state.itemsize
-        per_prompt = decoder.n_layers * (4 * hidden + 2 * inner + 2 * heads) + 4 * vocabulary
-        kv = decoder.n_layers * 2 * spec.n_kv_heads * spec.head_dim
-        transient = 4 * hidden + 3 * inner + 3 * heads
-        return per_prompt * size, (kv + transient) * size
+        lengths = [len(tokens) for tokens in request.tokens]
+        at = carried(lengths, request.positions, request.shifted, self.model.causal)
+        sizes = zip(lengths, at.all.start.diff().tolist(), strict=True)
+        return self.budget.groups(self.budget.base(*size) for size in sizes)
 
 
-def read_neurons(decoder: Decoder, base: Trace, neurons: Tensor, site: str) -> Tensor:
-    """Base activations [P, N] of ``neurons`` [P, N, 2]."""
-    return of_neurons(
-        lambda layer: layer_activation(decoder, base, layer, site), neurons, base.logprob.dtype
-    )
+def _sizes(base: Trace) -> tuple[int, int]:
+    """Tokens of the longest prompt, and the most positions that one carries."""
+    longest = max(len(path) for path in base.packing.paths)
+    return longest, int(base.carried.all.start.diff().max())
 
 
-def layer_activation(decoder: Decoder, base: Trace, layer: int, site: str) -> Tensor:
-    """Base activations [P, I] of all neurons of a layer."""
-    of = base.layers[layer]
-    return at_site(of.gate, of.up, decoder.blocks[layer].mlp.activation, site)
+def _by_prompt(found: Sequence[tuple[Tensor, Layout]]) -> list[Tensor]:
+    """Gradients [K, w, I] of each prompt at its w shifted places, of labels in several parts."""
+    parts = [
+        [gradient[own].view(-1, n, gradient.shape[-1]) for _, n, own in at.blocks()]
+        for gradient, at in found
+    ]
+    return [torch.cat(labels, 1).transpose(0, 1) for labels in zip(*parts, strict=True)]
+
+
+def _neurons(base: Trace, layer: int, site: Site, cg: Sequence[Tensor]) -> dict[str, Any]:
+    """What :class:`LayerGradients` says of neurons, from gradients ``cg`` of each prompt."""
+    values, at = site.value(base.layers[layer].inner), base.carried
+    places = [at.shifted.of(p) for p in range(len(cg))]
+    told = at.reported.index.tolist()
+    read = [own.tolist().index(one) for own, one in zip(places, told, strict=True)]
+    return over_positions(cg, [values[own.to(values.device)] for own in places], read)
+
+
+def _of_neurons(base: Trace, neurons: Tensor, site: Site) -> Tensor:
+    """Base activations [P, N], on the CPU, of ``neurons`` [P, N, 2] where they are shifted."""
+    out = torch.empty(neurons.shape[:2], dtype=base.logprob.dtype)
+    for layer in torch.unique(neurons[..., 0]).tolist():
+        at = neurons[..., 0] == layer
+        prompt, _ = torch.nonzero(at, as_tuple=True)
+        values = site.value(base.layers[layer].inner).cpu()[base.carried.reported.index]
+        out[at] = values[prompt, neurons[..., 1][at]]
+    return out

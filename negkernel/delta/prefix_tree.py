@@ -39,7 +39,7 @@ class Packing:
     segments : list of Segment
         The nodes in the order in which they were added, in runs that share their predecessors.
     length : Tensor [T] int64
-        A prompt length from which the node's RoPE frequencies follow (see ``Decoder``).
+        A prompt length from which the node's RoPE frequencies follow (see ``Description``).
     """
 
     tokens: Tensor
@@ -55,14 +55,17 @@ class Packing:
 
 
 def pack(
-    prompts: Sequence[Sequence[int]], length_key: Callable[[int], Any] = lambda length: 0
+    prompts: Sequence[Sequence[int]], length_key: Callable[[int], Any] | None = lambda length: 0
 ) -> Packing:
     """Pack token lists (none empty) into a :class:`Packing`.
 
-    Only prompts with equal ``length_key(len(prompt))``, which must sort, share nodes.
+    Only prompts with equal ``length_key(len(prompt))``, which must sort, share nodes; none do
+    where it is None, as where tokens see what comes after them.
     """
     arrays = [np.asarray(prompt, dtype=np.int64) for prompt in prompts]
-    order = sorted(range(len(arrays)), key=lambda i: (length_key(len(arrays[i])), list(prompts[i])))
+    sharing = length_key is not None
+    keys = [len(own) if length_key is None else length_key(len(own)) for own in arrays]
+    order = sorted(range(len(arrays)), key=lambda i: (keys[i], list(prompts[i]) if sharing else i))
     tokens: list[np.ndarray] = []
     positions: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
@@ -73,7 +76,7 @@ def pack(
     for i in order:
         own = arrays[i]
         shared = 0
-        if before is not None and length_key(len(own)) == length_key(len(arrays[before])):
+        if sharing and before is not None and keys[i] == keys[before]:
             shared = _common_prefix(arrays[before], own)
         n_new = len(own) - shared
         new = np.arange(n_nodes, n_nodes + n_new)

@@ -1,137 +1,145 @@
-"""The delta forward: a batch of rows carries h(shifted) - h(base) from its layer to log p(target).
+"""Carry rows from the layer in which they enter to log p(target).
 
-Every step is an identity on finite differences, not a linearisation, and never subtracts two
-nearly equal numbers (the references in :mod:`negkernel.ops` spell them out). The base vectors
-come from a :class:`~negkernel.delta.trace.Trace`; rows of different prompts, neurons and layers
-share every matrix multiplication.
+A row carries h(shifted) - h(base) at the positions that its shift can reach. Every step is an
+identity on finite differences, not a linearisation, and never subtracts two nearly equal numbers
+(the references in :mod:`negkernel.ops` spell them out). The base vectors come from a
+:class:`~negkernel.delta.trace.Trace`; rows of different prompts, neurons and layers share every
+matrix multiplication.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from negkernel.delta.layer import Entries, Stream, attention_step, enter, mlp_step, norm_step
-from negkernel.delta.trace import LayerTrace, Trace
-from negkernel.families.parts import Decoder
-from negkernel.methods.readings import from_differences
-from negkernel.ops.logprob import logprob
+from negkernel.delta.head import Wanted, read_rows
+from negkernel.delta.layer import Entries, Stream, attention_step, enter, mlp_step
+from negkernel.delta.positions import Layout, Places
+from negkernel.delta.trace import Trace
+from negkernel.families.parts import Block, Description
 from negkernel.rows import Rows
+
+
+@contextmanager
+def resident(block: Block) -> Iterator[Block]:
+    """Have a layer's weights at hand: the one place where a pass asks for them."""
+    yield block
 
 
 @torch.no_grad()
 def propagate(
-    decoder: Decoder,
-    trace: Trace,
-    rows: Rows,
-    targets: Tensor,
-    *,
-    site: str,
-    axis: str,
-    readings: bool = False,
-) -> Tensor:
-    """Differences of log p(target) for one batch of rows.
+    model: Description, trace: Trace, batches: Sequence[Rows], wanted: Wanted
+) -> list[Tensor]:
+    """Changes of log p(target) for batches of rows, which go through every layer together.
 
     Parameters
     ----------
-    rows : Rows
-        A batch from :meth:`Rows.chunks`; ``rows.prompt`` indexes the prompts of ``trace``.
-    targets : Tensor [P, K] int64
-        Target token ids of the traced prompts.
-    site, axis : str
-        A resolved site and an axis, see :mod:`negkernel.sites`.
-    readings : bool
-        Read off everything that :mod:`negkernel.methods.readings` lists.
+    batches : list of Rows
+        From :meth:`Rows.chunks`; ``rows.prompt`` indexes the prompts of ``trace``.
 
     Returns
     -------
-    Tensor [r, K], or [r, 2 K + 2] with readings
-        ``log p(t | shifted) - log p(t)``, natural logarithm, in the state dtype.
+    list of Tensor [r, K], or [r, 2 K + 2] with readings
+        ``log p(t | shifted) - log p(t)``, natural logarithm, in the state dtype, of each batch.
     """
-    span = slice(int(rows.prompt.min()), int(rows.prompt.max()) + 1)
-    row_prompt = rows.prompt - span.start
-    first_layer, entry_row = rows.first_layer(), rows.entry_row
-    stream: Stream | None = None
-    for index in range(int(first_layer.min()), decoder.n_layers):
-        block, base = decoder.blocks[index], _select(trace.layers[index], span)
-        here = torch.nonzero(rows.layer == index)[:, 0]
-        entering = first_layer[entry_row[here]] == index
-        if stream is not None:
+    flights = [Flight(model, trace, rows, wanted) for rows in batches]
+    for index in range(min(flight.first for flight in flights), model.n_layers):
+        with resident(model.blocks[index]) as block:
+            for flight in flights:
+                if flight.first <= index:
+                    flight.through(block, index)
+    return [flight.land() for flight in flights]
+
+
+class Flight:
+    """A batch of rows under way.
+
+    Parameters
+    ----------
+    model, trace, rows, wanted
+        As of :func:`propagate`.
+
+    Attributes
+    ----------
+    first : int
+        Lowest layer in which one of the rows enters.
+    """
+
+    def __init__(self, model: Description, trace: Trace, rows: Rows, wanted: Wanted):
+        first, last = int(rows.prompt.min()), int(rows.prompt.max()) + 1
+        self.model, self.rows = model, rows
+        self.base = trace.select(first, last)
+        self.wanted = Wanted(wanted.targets[first:last], wanted.spot, wanted.readings)
+        self.prompt = rows.prompt - first
+        self.first_layer, self.entry_row = rows.first_layer(), rows.entry_row
+        self.first = int(self.first_layer.min())
+        self.stream: Stream | None = None
+
+    def through(self, block: Block, index: int) -> None:
+        """Take the rows that have entered through a layer, and those in that enter in it."""
+        here = torch.nonzero(self.rows.layer == index)[:, 0]
+        entering = self.first_layer[self.entry_row[here]] == index
+        carried, base = self.base.carried, self.base.layers[index]
+        top = index == self.model.n_layers - 1
+        if self.stream is not None:
+            stream = self.stream
             stream.to(block.device)
-            entries = _entries(rows, here[~entering], entry_row, stream.row, base.up)
-            prefix = trace.prefix(index, block.attention.window, span.start, span.stop)
-            attention_step(block, base, stream, prefix)
-            mlp_step(block, base, stream, entries, site, axis)
+            to = self._over(carried.read if top else carried.all, stream)
+            attention_step(block, self.base, index, stream, to)
+            entries = self._entries(here[~entering], stream.row, to)
+            mlp_step(block, base, stream, entries, self.wanted.spot)
         if bool(entering.any()):
-            row = torch.nonzero(first_layer == index)[:, 0]
-            row = row[torch.argsort(row_prompt[row], stable=True)]
-            entries = _entries(rows, here[entering], entry_row, row, base.up)
-            prompt = row_prompt[row].to(block.device)
-            d = enter(block, base, prompt, entries, site, axis)
-            entered = Stream(row, prompt, d)
-            stream = entered if stream is None else stream.join(entered)
-    assert stream is not None  # a row has at least one entry
-    return _read_out(decoder, trace, stream, span, targets[span], readings)
+            row = torch.nonzero(self.first_layer == index)[:, 0]
+            row = row[torch.argsort(self.prompt[row], stable=True)]
+            at = Layout.over(carried.shifted, self._rows_of(row), block.device)
+            entries = self._entries(here[entering], row, at)
+            fresh = Stream(row, at, enter(block, base, at, entries, self.wanted.spot))
+            if top:
+                fresh.move(self._over(carried.read, fresh))
+            joined = None if self.stream is None else self.stream.join(fresh, self.prompt)
+            self.stream = fresh if joined is None else joined
 
+    def land(self) -> Tensor:
+        """Read the rows off the head, back in the batch's order."""
+        stream = self.stream
+        assert stream is not None  # a row has at least one entry
+        change = read_rows(self.model, self.base.head, stream, self.wanted)
+        out = torch.empty_like(change)
+        out[stream.row.to(change.device)] = change
+        return out
 
-def _read_out(
-    decoder: Decoder,
-    trace: Trace,
-    stream: Stream,
-    span: slice,
-    targets: Tensor,
-    readings: bool,
-) -> Tensor:
-    """Final norm and LM head of all rows, back in the batch's order."""
-    device = trace.x_final.device
-    stream.to(device)
-    dn = norm_step(decoder.final_norm, trace.x_final[span], stream)
-    if decoder.projection is not None:
-        dn = decoder.projection.linear(dn)
-    head = decoder.head.weight
+    def _over(self, places: Places, stream: Stream) -> Layout:
+        """Lay the rows of ``stream`` out over ``places``; the same object where they are."""
+        at = stream.at
+        return at if at.places is places else Layout.over(places, at.rows, at.index.device)
 
-    def tile(start: int, stop: int) -> Tensor:
-        return head[start:stop].to(decoder.precision.operand)
+    def _rows_of(self, row: Tensor) -> Tensor:
+        """Rows of each prompt [P] among ``row``."""
+        return torch.bincount(self.prompt[row], minlength=self.base.n_prompts)
 
-    dn, targets = decoder.precision.rounded(dn), targets.to(device)
-    base = trace.logprob[span]
-    options: dict[str, Any] = {"scale": decoder.logit_scale, "softcap": decoder.softcap}
-    if decoder.softcap is not None:
-        options["base_logits"] = trace.logits[span]
-    if readings:
-        picked = decoder.precision.rounded(head[targets])
-        centre = decoder.precision.exact(base.exp(), head.t())
-        change = from_differences(dn, tile, picked, centre, base, targets, stream.prompt, **options)
-    else:
-        # On a GPU one kernel takes the matrix as it is; elsewhere it is rounded tile by tile.
-        whole = head.is_cuda and head.dtype == decoder.precision.operand
-        weight = head if whole else tile
-        change = logprob(dn, weight, base, targets, stream.prompt, **options)
-    out = torch.empty_like(change)
-    out[stream.row.to(device)] = change
-    return out
-
-
-def _entries(rows: Rows, entry: Tensor, entry_row: Tensor, row: Tensor, like: Tensor) -> Entries:
-    """Entries ``entry`` of ``rows`` with their row given as a position in ``row``."""
-    position = torch.empty(len(rows), dtype=torch.int64)
-    position[row] = torch.arange(len(row))
-    return Entries(
-        row=position[entry_row[entry]].to(like.device),
-        neuron=rows.neuron[entry].to(like.device),
-        amount=rows.amount[entry].to(like),
-        signs=rows.signs,
-    )
-
-
-def _select(layer: LayerTrace, span: slice) -> LayerTrace:
-    """Restrict the per-prompt tensors of ``layer`` to the prompts ``span``."""
-    per_prompt: dict[str, Any] = {
-        field.name: None if (x := getattr(layer, field.name)) is None else x[span]
-        for field in fields(layer)
-        if field.name not in ("keys", "values")
-    }
-    return replace(layer, **per_prompt)
+    def _entries(self, entry: Tensor, row: Tensor, at: Layout) -> Entries:
+        """Entries ``entry`` of the batch where rows ``row`` are laid out ``at``."""
+        rows, shifted = self.rows, self.base.carried.shifted
+        position = torch.empty(len(rows), dtype=torch.int64)
+        position[row] = torch.arange(len(row))
+        where = position[self.entry_row[entry]]
+        if not self.base.carried.single and len(entry):
+            prompt = self.prompt[self.entry_row[entry]]
+            counts = at.rows
+            own = where - (counts.cumsum(0) - counts)[prompt]
+            times = shifted.start.diff()[prompt]
+            again = torch.repeat_interleave(torch.arange(len(entry)), times)
+            nth = torch.arange(len(again)) - (times.cumsum(0) - times)[again]
+            place = shifted.index[shifted.start[prompt[again]] + nth]
+            where, entry = at.find(place, own[again]), entry[again]
+            entry, where = entry[where >= 0], where[where >= 0]
+        device = at.index.device
+        return Entries(
+            row=where.to(device),
+            neuron=rows.neuron[entry].to(device),
+            amount=rows.amount[entry].to(self.base.head.x_final).to(device),
+            signs=rows.signs,
+        )

@@ -1,4 +1,4 @@
-"""Backward twins of the norm and attention ops, for gradients at the last token.
+"""Take gradients back through norms and attentions.
 
 Rows are (prompt, label) pairs sorted by prompt, a few per prompt, so these run as plain tensor
 code: their cost is a few percent of the matrix products around them.
@@ -8,6 +8,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from negkernel.families.parts import Norm
+
+
+def through_norm(spec: Norm | None, x: Tensor | None, g: Tensor, index: Tensor) -> Tensor:
+    """Take gradients back through a norm, in the shape it saw; unchanged where there is none."""
+    if spec is None or x is None:
+        return g
+    g = g.view(len(g), *x.shape[1:])
+    return norm_vjp(x, g, index, weight=spec.gain(), eps=spec.eps, kind=spec.kind)
 
 
 def norm_vjp(
@@ -101,6 +111,54 @@ def _capped(score: Tensor, scale: float, softcap: float | None) -> tuple[Tensor,
         return score, score.new_full((), scale)
     score = torch.tanh(score / softcap)
     return softcap * score, (scale * (1 - score.square())).unsqueeze(2)
+
+
+def positions_vjp(
+    query: Tensor,
+    seen: tuple[Tensor, Tensor],
+    changed: int,
+    g: Tensor,
+    *,
+    scale: float,
+    softcap: float | None = None,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients in queries, and in the last keys and values that they see, of one prompt.
+
+    Parameters
+    ----------
+    query : Tensor [Q, Hq, D]
+        Base queries of the positions whose outputs have a gradient.
+    seen : Tensor [S, Hkv, D], Tensor [S, Hkv, D]
+        Keys and values.
+    changed : int
+        How many of them, the last C, the gradient is wanted in.
+    g : Tensor [Q, R, Hq, D]
+        Gradient in the heads' outputs.
+    mask : Tensor [Q, S] bool, optional
+        True where a query sees a key.
+
+    Returns
+    -------
+    g_query [Q, R, Hq, D], g_key [C, R, Hkv, D], g_value [C, R, Hkv, D]
+    """
+    (Q, R, Hq, D), (S, Hkv, _) = g.shape, seen[0].shape
+    G = Hq // Hkv
+    keys, values = (x.transpose(0, 1) for x in seen)  # [Hkv, S, D]
+    q = query.view(Q, Hkv, G, D).permute(1, 2, 0, 3).reshape(Hkv, G * Q, D)
+    score, slope = _capped(scale * (q @ keys.mT), scale, softcap)
+    if mask is not None:
+        score = score.masked_fill(~mask.repeat(G, 1), -torch.inf)
+    weight = score.softmax(-1)
+    slope = slope.squeeze(2) if slope.dim() else slope
+    rows = g.view(Q, R, Hkv, G, D).permute(1, 2, 3, 0, 4).reshape(R, Hkv, G * Q, D)
+    g_weight = rows @ values.mT
+    mean = (weight * g_weight).sum(-1, keepdim=True)
+    g_score = g_weight.sub_(mean).mul_(weight).mul_(slope)
+    g_query = (g_score @ keys).view(R, Hkv, G, Q, D).permute(3, 0, 1, 2, 4)
+    g_key = (g_score[..., S - changed :].mT @ q).permute(2, 0, 1, 3)
+    g_value = (weight[..., S - changed :].mT @ rows).permute(2, 0, 1, 3)
+    return g_query.reshape(g.shape), g_key, g_value
 
 
 def shared_attention_vjp(

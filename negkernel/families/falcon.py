@@ -8,19 +8,19 @@ from negkernel.families.activations import activation_name
 from negkernel.families.fused import interleaved
 from negkernel.families.llama import embedding
 from negkernel.families.norms import layer_norm
-from negkernel.families.parts import MLP, Attention, Block, Decoder, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Block, Description, Precision, Projection
 from negkernel.families.registry import register, unserved
 from negkernel.families.rotary import Rotary
 
 
 @register("falcon")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``FalconForCausalLM``."""
     config, body = model.config, model.transformer
     if config.alibi:
         raise unserved(model, "ALiBi position biases")
     rotary = Rotary(body.rotary_emb, config)
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config, rotary) for layer in body.h),
         embed=embedding(body.word_embeddings, precision),
         final_norm=layer_norm(body.ln_f),

@@ -11,13 +11,13 @@ from typing import Any
 
 from negkernel.families.llama import attention, embedding, gated_mlp
 from negkernel.families.norms import rms
-from negkernel.families.parts import Block, Decoder, Precision, Projection
+from negkernel.families.parts import Block, Description, Precision, Projection
 from negkernel.families.registry import register, unserved
 from negkernel.families.rotary import Rotary
 
 
 @register("gemma", "gemma2", "gemma3_text", "gemma3")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``GemmaForCausalLM`` of the first three generations.
 
     Also the language model of a ``Gemma3ForConditionalGeneration``, which is what the larger
@@ -34,7 +34,7 @@ def describe(model: Any, precision: Precision) -> Decoder:
         kinds = zip(body.layers, config.layer_types, strict=True)
         blocks = [_sandwich(layer, config, rotaries[kind]) for layer, kind in kinds]
     with_images = model.config.model_type == "gemma3"  # caps no logits, whatever it sets
-    return Decoder(
+    return Description(
         blocks=tuple(blocks),
         embed=embedding(body.embed_tokens, precision),  # the module itself scales
         final_norm=rms(body.norm, offset=1.0),

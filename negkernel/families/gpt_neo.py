@@ -8,19 +8,19 @@ from torch import Tensor
 
 from negkernel.families.activations import activation_name
 from negkernel.families.norms import layer_norm
-from negkernel.families.parts import MLP, Attention, Block, Decoder, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Block, Description, Precision, Projection
 from negkernel.families.registry import register
 
 
 @register("gpt_neo")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``GPTNeoForCausalLM``."""
     config, body = model.config, model.transformer
 
     def embed(ids: Tensor, positions: Tensor) -> Tensor:
         return body.wte(ids).to(precision.state) + body.wpe(positions).to(precision.state)
 
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config) for layer in body.h),
         embed=embed,
         final_norm=layer_norm(body.ln_f),

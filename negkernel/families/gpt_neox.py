@@ -8,17 +8,17 @@ from negkernel.families.activations import activation_name
 from negkernel.families.fused import interleaved
 from negkernel.families.llama import embedding
 from negkernel.families.norms import layer_norm
-from negkernel.families.parts import MLP, Attention, Block, Decoder, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Block, Description, Precision, Projection
 from negkernel.families.registry import register
 from negkernel.families.rotary import Rotary
 
 
 @register("gpt_neox")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``GPTNeoXForCausalLM``."""
     config, body = model.config, model.gpt_neox
     rotary = Rotary(body.rotary_emb, config)
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config, rotary) for layer in body.layers),
         embed=embedding(body.embed_in, precision),
         final_norm=layer_norm(body.final_layer_norm),

@@ -10,16 +10,16 @@ from torch import Tensor
 from negkernel.families.activations import activation_name
 from negkernel.families.llama import embedding
 from negkernel.families.norms import layer_norm
-from negkernel.families.parts import MLP, Attention, Block, Decoder, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Block, Description, Precision, Projection
 from negkernel.families.registry import register
 
 
 @register("gptj")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``GPTJForCausalLM``."""
     config, body = model.config, model.transformer
     rotary = _Angles(body.h[0].attn)
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config, rotary) for layer in body.h),
         embed=embedding(body.wte, precision),
         final_norm=layer_norm(body.ln_f),

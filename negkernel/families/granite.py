@@ -6,13 +6,13 @@ from typing import Any
 
 from negkernel.families.llama import attention, embedding, gated_mlp
 from negkernel.families.norms import rms
-from negkernel.families.parts import Block, Decoder, Precision, Projection
+from negkernel.families.parts import Block, Description, Precision, Projection
 from negkernel.families.registry import register
 from negkernel.families.rotary import Rotary
 
 
 @register("granite")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``GraniteForCausalLM``."""
     config, body = model.config, model.model
     rotary = Rotary(body.rotary_emb, config)
@@ -26,7 +26,7 @@ def describe(model: Any, precision: Precision) -> Decoder:
         )
         for layer in body.layers
     ]
-    return Decoder(
+    return Description(
         blocks=tuple(blocks),
         embed=embedding(body.embed_tokens, precision, scale=config.embedding_multiplier),
         final_norm=rms(body.norm),

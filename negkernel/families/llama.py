@@ -14,17 +14,17 @@ from torch import Tensor
 
 from negkernel.families.activations import activation_name
 from negkernel.families.norms import rms
-from negkernel.families.parts import MLP, Attention, Block, Decoder, Norm, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Block, Description, Norm, Precision, Projection
 from negkernel.families.registry import register
 from negkernel.families.rotary import Rotary
 
 
 @register("llama", "mistral", "qwen2", "qwen3", "smollm3")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``LlamaForCausalLM``-shaped model."""
     config, body = model.config, model.model
     rotary = Rotary(body.rotary_emb, config)
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config, rotary) for layer in body.layers),
         embed=embedding(body.embed_tokens, precision),
         final_norm=rms(body.norm),

@@ -10,13 +10,13 @@ from typing import Any
 
 from negkernel.families.llama import attention, embedding, gated_mlp
 from negkernel.families.norms import rms
-from negkernel.families.parts import Block, Decoder, Norm, Precision, Projection
+from negkernel.families.parts import Block, Description, Norm, Precision, Projection
 from negkernel.families.registry import register, unserved
 from negkernel.families.rotary import Rotary
 
 
 @register("olmo")
-def describe_olmo(model: Any, precision: Precision) -> Decoder:
+def describe_olmo(model: Any, precision: Precision) -> Description:
     """Describe an ``OlmoForCausalLM``."""
     config, body = model.config, model.model
     if config.clip_qkv is not None:
@@ -31,7 +31,7 @@ def describe_olmo(model: Any, precision: Precision) -> Decoder:
         )
         for layer in body.layers
     ]
-    return Decoder(
+    return Description(
         blocks=tuple(blocks),
         embed=embedding(body.embed_tokens, precision),
         final_norm=_plain(body.norm),
@@ -45,7 +45,7 @@ def _plain(module: Any) -> Norm:
 
 
 @register("olmo2", "olmo3")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe an ``Olmo2ForCausalLM`` or ``Olmo3ForCausalLM``."""
     config, body = model.config, model.model
     if config.model_type == "olmo2":
@@ -55,7 +55,7 @@ def describe(model: Any, precision: Precision) -> Decoder:
         own = {kind: Rotary(body.rotary_emb, config, {"layer_type": kind}) for kind in set(kinds)}
         rotaries = [own[kind] for kind in kinds]
     pairs = zip(body.layers, rotaries, strict=True)
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config, rotary) for layer, rotary in pairs),
         embed=embedding(body.embed_tokens, precision),
         final_norm=rms(body.norm),

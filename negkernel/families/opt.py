@@ -11,12 +11,12 @@ from torch import Tensor
 
 from negkernel.families.activations import activation_name
 from negkernel.families.norms import layer_norm
-from negkernel.families.parts import MLP, Attention, Block, Decoder, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Block, Description, Precision, Projection
 from negkernel.families.registry import register
 
 
 @register("opt")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe an ``OPTForCausalLM``."""
     config, body = model.config, model.model.decoder
 
@@ -27,7 +27,7 @@ def describe(model: Any, precision: Precision) -> Decoder:
         offset: int = body.embed_positions.offset
         return x + body.embed_positions.weight[positions + offset].to(precision.state)
 
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config) for layer in body.layers),
         embed=embed,
         final_norm=None if body.final_layer_norm is None else layer_norm(body.final_layer_norm),

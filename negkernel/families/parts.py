@@ -1,4 +1,4 @@
-"""The parts of a decoder as the engine sees them: norms, projections, blocks.
+"""Describe a language model as the engine sees it: norms, projections, blocks.
 
 A family (:mod:`negkernel.families`) describes a Hugging Face model with these parts and nothing
 else. They hold references to the model's own modules, never copies, so weights that a user edits
@@ -59,7 +59,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class Attention:
-    """Causal self-attention: projections, head counts, scaling and what is odd about it.
+    """Self-attention: projections, head counts, scaling and what is odd about it.
 
     Attributes
     ----------
@@ -71,7 +71,8 @@ class Attention:
     joint_norm : bool
         The two norms run over all heads together instead (OLMo 2).
     window : int or None
-        A query sees itself and the ``window - 1`` tokens before it; None sees everything.
+        A query sees tokens at distances below it, those before it (and after it in a masked
+        model); None sees everything.
     softcap : float or None
         Scores become ``softcap * tanh(score / softcap)``.
     """
@@ -108,7 +109,7 @@ class MLP:
 
 @dataclass(frozen=True)
 class Block:
-    """One decoder layer.
+    """One layer.
 
     ``x -> attention_sum(x + scale * attention_out(attention(attention_in(x))))``, then the same
     with the MLP; ``parallel`` blocks feed the MLP from the block's input instead. A norm that a
@@ -138,26 +139,33 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Decoder:
-    """A causal language model as the delta forward sees it.
+class Description:
+    """A causal or masked language model as the delta forward sees it.
 
     Attributes
     ----------
     embed : callable
-        Token ids [T] and positions [T] -> residual stream [T, H] in the state dtype.
-    projection : Projection or None
-        Between the final norm and the head (OPT-350m).
+        Token ids [T] and positions [T] -> residual stream [T, H] in the state dtype. The nodes
+        are those of prompts one after the other; only a causal model's may share beginnings.
+    projection, activation, head_norm
+        What stands between the final norm and the head, in this order, each None where it is
+        missing: a projection (OPT-350m), in masked models with a nonlinearity and a norm.
     logit_scale, softcap : float
         Logits are ``logit_scale * head(x)``, then capped as in :class:`Attention`.
+    causal : bool
+        Tokens see those before them and themselves, or all tokens.
     """
 
     blocks: tuple[Block, ...]
     embed: Callable[[Tensor, Tensor], Tensor]
-    final_norm: Norm | None
     head: Projection
+    final_norm: Norm | None = None
     projection: Projection | None = None
     logit_scale: float = 1.0
     softcap: float | None = None
+    activation: str | None = None
+    head_norm: Norm | None = None
+    causal: bool = True
 
     @property
     def n_layers(self) -> int:
@@ -174,6 +182,15 @@ class Decoder:
         """The different RoPEs of its layers."""
         found = [block.attention.rotary for block in self.blocks]
         return tuple(dict.fromkeys(rotary for rotary in found if rotary is not None))
+
+    def projections(self) -> list[Projection]:
+        """Every linear map that is read."""
+        found = [self.head] if self.projection is None else [self.head, self.projection]
+        for block in self.blocks:
+            spec, mlp = block.attention, block.mlp
+            found += [spec.query, spec.key, spec.value, spec.output, mlp.up, mlp.down]
+            found += [] if mlp.gate is None else [mlp.gate]
+        return found
 
     def rotary_length(self, length: int) -> tuple[int, ...]:
         """Key of a prompt length: prompts with equal keys share RoPE frequencies.

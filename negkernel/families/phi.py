@@ -7,17 +7,17 @@ from typing import Any
 from negkernel.families.activations import activation_name
 from negkernel.families.llama import embedding
 from negkernel.families.norms import layer_norm
-from negkernel.families.parts import MLP, Attention, Block, Decoder, Norm, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Block, Description, Norm, Precision, Projection
 from negkernel.families.registry import register
 from negkernel.families.rotary import Rotary
 
 
 @register("phi")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``PhiForCausalLM``."""
     config, body = model.config, model.model
     rotary = Rotary(body.rotary_emb, config)
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config, rotary) for layer in body.layers),
         embed=embedding(body.embed_tokens, precision),
         final_norm=layer_norm(body.final_layernorm),

@@ -8,17 +8,17 @@ from negkernel.families.activations import activation_name
 from negkernel.families.fused import stacked
 from negkernel.families.llama import embedding
 from negkernel.families.norms import rms
-from negkernel.families.parts import MLP, Attention, Block, Decoder, Precision, Projection
+from negkernel.families.parts import MLP, Attention, Block, Description, Precision, Projection
 from negkernel.families.registry import register
 from negkernel.families.rotary import Rotary
 
 
 @register("phi3")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``Phi3ForCausalLM``."""
     config, body = model.config, model.model
     rotary = Rotary(body.rotary_emb, config)
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config, rotary) for layer in body.layers),
         embed=embedding(body.embed_tokens, precision),
         final_norm=rms(body.norm),

@@ -1,37 +1,39 @@
-"""Which architectures the delta forward knows, and why it refuses the others."""
+"""Know which architectures have a difference form, and say why others are refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from negkernel.families.parts import Block, Decoder, Precision, Projection, bind
+from negkernel.families.parts import Description, Precision, bind
 from negkernel.families.weights import why_not_dense
 
 # The model is Any: what a family reads off it is checked by the family's tests, not by types.
-Describe = Callable[[Any, Precision], Decoder]
+Describe = Callable[[Any, Precision], Description]
 
-_FAMILIES: dict[str, Describe] = {}
-_SUFFIX = "Use method='suffix' (or 'auto'), which runs the model's own modules."
+_FAMILIES: dict[str, dict[str, Describe]] = {"causal": {}, "masked": {}}
+_ADVICE = {
+    "causal": "Use method='suffix' (or 'auto'), which runs the model's own modules.",
+    "masked": "Use method='full' (or 'auto'), which runs the model's own modules.",
+}
 
 
-def register(*model_types: str) -> Callable[[Describe], Describe]:
+def register(*model_types: str, task: str = "causal") -> Callable[[Describe], Describe]:
     """Register a describing function for the ``config.model_type`` names given."""
 
     def keep(describe: Describe) -> Describe:
-        for model_type in model_types:
-            _FAMILIES[model_type] = describe
+        _FAMILIES[task].update(dict.fromkeys(model_types, describe))
         return describe
 
     return keep
 
 
-def registered() -> tuple[str, ...]:
+def registered(task: str = "causal") -> tuple[str, ...]:
     """Return the ``model_type`` names that ``method="delta"`` serves, sorted."""
-    return tuple(sorted(_FAMILIES))
+    return tuple(sorted(_FAMILIES[task]))
 
 
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision, task: str = "causal") -> Description:
     """Describe ``model`` for the delta forward.
 
     Raises
@@ -41,36 +43,25 @@ def describe(model: Any, precision: Precision) -> Decoder:
         that cannot be read (an adapter, offloaded weights).
     """
     model_type = getattr(model.config, "model_type", type(model).__name__)
-    if model_type not in _FAMILIES:
+    families, advice = _FAMILIES[task], _ADVICE[task]
+    if model_type not in families:
         raise NotImplementedError(
-            f"method='delta' does not know the architecture {model_type!r}; it knows "
-            f"{', '.join(registered())}. {_SUFFIX}"
+            f"method='delta' does not know the {task} architecture {model_type!r}; it knows "
+            f"{', '.join(registered(task))}. {advice}"
         )
-    decoder: Decoder = bind(_FAMILIES[model_type](model, precision), precision)
-    for projection in _projections(decoder):
+    described: Description = bind(families[model_type](model, precision), precision)
+    for projection in described.projections():
         reason = why_not_dense(projection.module)
         if reason is not None:
             raise NotImplementedError(
-                f"method='delta' cannot read this {model_type} model: {reason}. {_SUFFIX}"
+                f"method='delta' cannot read this {model_type} model: {reason}. {advice}"
             )
-    return decoder
+    return described
 
 
 def unserved(model: Any, what: str) -> NotImplementedError:
     """Return the error for a model of a known family that sets something without a delta form."""
     return NotImplementedError(
-        f"method='delta' does not serve a {model.config.model_type} model with {what}. {_SUFFIX}"
+        f"method='delta' does not serve a {model.config.model_type} model with {what}. "
+        f"{_ADVICE['causal']}"
     )
-
-
-def _projections(decoder: Decoder) -> list[Projection]:
-    found = [decoder.head] if decoder.projection is None else [decoder.head, decoder.projection]
-    for block in decoder.blocks:
-        found += _block_projections(block)
-    return found
-
-
-def _block_projections(block: Block) -> list[Projection]:
-    attention, mlp = block.attention, block.mlp
-    found = [attention.query, attention.key, attention.value, attention.output, mlp.up, mlp.down]
-    return found if mlp.gate is None else [*found, mlp.gate]

@@ -10,17 +10,17 @@ from typing import Any
 
 from negkernel.families.llama import attention, embedding, gated_mlp
 from negkernel.families.norms import layer_norm, layer_norm_per_head
-from negkernel.families.parts import Block, Decoder, Precision, Projection
+from negkernel.families.parts import Block, Description, Precision, Projection
 from negkernel.families.registry import register
 from negkernel.families.rotary import Rotary
 
 
 @register("stablelm")
-def describe(model: Any, precision: Precision) -> Decoder:
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``StableLmForCausalLM``."""
     config, body = model.config, model.model
     rotary = Rotary(body.rotary_emb, config)
-    return Decoder(
+    return Description(
         blocks=tuple(_block(layer, config, rotary) for layer in body.layers),
         embed=embedding(body.embed_tokens, precision),
         final_norm=layer_norm(body.norm),

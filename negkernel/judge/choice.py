@@ -15,6 +15,7 @@ from negkernel.judge.verdicts import Slopes, hear, hear_slopes, verdicts_on
 from negkernel.methods.base import Method, out_of_memory
 from negkernel.methods.full import Full
 from negkernel.request.prompts import Request
+from negkernel.sites import Site
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,7 @@ class Asked:
     ----------
     method : str
         One of :data:`METHODS`.
-    site : str
-        A resolved site.
+    site : Site
     check : {"once", "each", False}
         Whether methods are held against the model.
     kind : {"rows", "gradients", "path gradients"}
@@ -55,12 +55,12 @@ class Asked:
     """
 
     method: str
-    site: str
+    site: Site
     check: str | bool = "once"
     kind: str = "rows"
     slopes: Slopes | None = None
 
-    def candidates(self, task: str) -> list[str]:
+    def candidates(self, task: str, request: Request) -> list[str]:
         """Methods that come into question, best first.
 
         Raises
@@ -77,6 +77,13 @@ class Asked:
                 "changes; expected 'auto', 'delta' or 'full'"
             )
         serving = _SERVING[self.kind, task]
+        if request.elsewhere is not None:
+            if self.method == "suffix":
+                raise NotImplementedError(
+                    "method 'suffix' runs the last token alone and cannot shift neurons at "
+                    "others; use 'delta' or 'full' (or 'auto')"
+                )
+            serving = tuple(label for label in serving if label != "suffix")
         found = [label for label in serving if self.method in ("auto", _name(label))]
         if not found:
             able = " and ".join(dict.fromkeys(repr(_name(label)) for label in serving))
@@ -109,7 +116,7 @@ def answer(host: Host, request: Request, asked: Asked, compute: Callable[[Method
                 raise
             refused[label] = said(error)
             failed = error
-    raise _unserved(host, asked, refused) from failed
+    raise _unserved(host, request, asked, refused) from failed
 
 
 def choose(host: Host, request: Request, asked: Asked) -> Method:
@@ -141,7 +148,7 @@ def said(error: BaseException) -> str:
 
 def _serving(host: Host, request: Request, asked: Asked) -> Iterator[tuple[str, Method]]:
     """Methods that are not found wanting, best first, with what they are called here."""
-    candidates = asked.candidates(host.task)
+    candidates = asked.candidates(host.task, request)
     refused = verdicts_on(host).refused
     reference = Reference(host.model, host.feed_forwards, asked.site)
     for i, label in enumerate(candidates):
@@ -169,8 +176,11 @@ def _reason(refused: dict[str, str], label: str, asked: Asked) -> str:
     return refused[label] if label in refused else refused[f"{label} {asked.kind}"]
 
 
-def _unserved(host: Host, asked: Asked, refused: dict[str, str]) -> NotImplementedError:
-    reasons = {label: _reason(refused, label, asked) for label in asked.candidates(host.task)}
+def _unserved(
+    host: Host, request: Request, asked: Asked, refused: dict[str, str]
+) -> NotImplementedError:
+    candidates = asked.candidates(host.task, request)
+    reasons = {label: _reason(refused, label, asked) for label in candidates}
     name = type(host.model).__name__
     if asked.method == "auto":
         said_of_each = "; ".join(f"{label}: {reason}" for label, reason in reasons.items())

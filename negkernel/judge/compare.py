@@ -13,6 +13,7 @@ from negkernel.judge.trial import Trial
 from negkernel.methods.base import Method, Work
 from negkernel.methods.full import Full
 from negkernel.rows import Rows
+from negkernel.sites import Spot
 
 # A row shifts this many neurons of the first layer at once: what they change passes through every
 # other layer, and in a mixture of experts some of them belong to experts that were chosen.
@@ -157,6 +158,5 @@ def _work(
         watched=torch.arange(vocabulary).expand(P, -1),
         rows=rows,
         neurons=every_layer.expand(P, -1, 2),
-        site=reference.site,
-        axis="signed",
+        spot=Spot(reference.site, "signed"),
     )

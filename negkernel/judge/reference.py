@@ -15,9 +15,10 @@ from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.feed_forward import FeedForward
 from negkernel.families.weights import dense_weight
-from negkernel.methods.full import accepts, input_device, log_softmax, logits_of, own_logits
+from negkernel.methods.forward import accepts, input_device, log_softmax, logits_of, own_logits
 from negkernel.model.finite import fault
 from negkernel.rows import Rows
+from negkernel.sites import Site
 
 # Logits of all positions up to this many bytes are asked for, though one position is read.
 _ALL_LOGITS = 2**28
@@ -35,7 +36,7 @@ class Reference:
     model : transformers.PreTrainedModel
     feed_forwards : list of FeedForward
         Its MLPs, one per layer.
-    site : str
+    site : Site
         Which tensor of them is shifted.
     dense : bool
         Put quantized matrices into floating point for each product, as they stand: the kernel of
@@ -43,14 +44,14 @@ class Reference:
     """
 
     def __init__(
-        self, model: Any, feed_forwards: Sequence[FeedForward], site: str, *, dense: bool = False
+        self, model: Any, feed_forwards: Sequence[FeedForward], site: Site, *, dense: bool = False
     ):
         self.model = model
         self.feed_forwards = feed_forwards
         self.site = site
         self.dense = dense
         self.widths = [one.width for one in feed_forwards]
-        self._sites = [one.site(site) for one in feed_forwards]
+        self._sites = [site.caught(one) for one in feed_forwards]
         self._known: dict[tuple[Any, ...], Tensor] = {}
 
     def logprob(self, tokens: Sequence[int], position: int) -> Tensor:
@@ -70,7 +71,7 @@ class Reference:
 
     def shifted(self, tokens: Sequence[int], position: int, row: Rows) -> Tensor:
         """Log-probs [V] at ``position`` with the one ``row`` on the axis "signed" applied."""
-        edits = hooks.shifts(row, hooks.Probed(1, len(tokens), position), "signed")
+        edits = hooks.shifts(row, hooks.Probed(1, len(tokens), [position]), "signed")
         with hooks.edited(self._sites, edits):
             return self._forward(tokens, position)
 

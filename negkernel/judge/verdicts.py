@@ -21,6 +21,7 @@ from negkernel.methods.full import Full
 from negkernel.request.prompts import Request
 from negkernel.results import Gradients
 from negkernel.rows import Rows
+from negkernel.sites import Spot
 
 if TYPE_CHECKING:
     from negkernel.host import Host
@@ -132,6 +133,7 @@ def hear_slopes(
         target_ids=np.array([trial.targets[0][:1]]),
         spelling_ids=np.array([[-1]]),
         single=True,
+        elsewhere=None,
     )
     found = slopes(method, some)
     gradient = [
@@ -159,8 +161,7 @@ def hear_slopes(
                 watched=targets,
                 rows=lambda first, last: row,
                 neurons=torch.empty(1, 0, 2, dtype=torch.int64),
-                site=reference.site,
-                axis="signed",
+                spot=Spot(reference.site, "signed"),
             )
             (part,) = method.run(work)
             return float(part.logprob_shift[0, 0])

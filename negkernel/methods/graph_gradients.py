@@ -12,62 +12,63 @@ from torch import Tensor
 from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
-from negkernel.methods.full import probed_logprob
+from negkernel.methods.base import LayerGradients, over_positions
+from negkernel.methods.forward import probed_logprob
 from negkernel.methods.readout_vjp import cotangent
-from negkernel.neuron_values import side_by_side
+from negkernel.request.prompts import Request
+from negkernel.sites import Site
 
 
 def gradients(
     model: Any,
     feed_forwards: Sequence[FeedForward],
-    tokens: Sequence[Sequence[int]],
-    positions: Sequence[int],
-    targets: Tensor,
+    request: Request,
     *,
-    site: str,
+    site: Site,
     log: bool = False,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[LayerGradients]:
     """One forward with a graph and K backwards per prompt.
 
-    The gradient is taken in a zero vector added to the neurons at the probed token, so neither
+    The gradient is taken in zero vectors added to the neurons at the shifted tokens, so neither
     the parameters' ``requires_grad`` nor their ``grad`` are touched.
 
     Parameters
     ----------
-    positions : list of int
-        Probed position of each prompt.
-    targets : Tensor [P, K] int64
     log : bool
         Gradients of log p(target) instead of p(target).
 
     Yields
     ------
-    logprob [K], activation [L, I], gradient [K, L, I]
-        For each prompt in turn; NaN where a layer has fewer than I neurons.
+    LayerGradients
+        Each layer of one prompt after the other; NaN in layers that did not run.
 
     Raises
     ------
     NotImplementedError
         The model's quantized layers have no backward on this device.
     """
-    sites = [one.site(site) for one in feed_forwards]
+    sites = [site.caught(one) for one in feed_forwards]
     with borrowed(model) as state:
-        for ids, position, target in zip(tokens, positions, targets, strict=True):
+        for p, (ids, position) in enumerate(zip(request.tokens, request.positions, strict=True)):
             state.restore()
             probes: dict[int, Tensor] = {}
             seen: dict[int, Tensor] = {}
-            edits = {layer: _probe(layer, position, probes, seen) for layer in range(len(sites))}
+            shifted, target = request.shifted[p], torch.from_numpy(request.target_ids[p])
+            at = hooks.Probed(1, len(ids), shifted)
+            edits = {layer: _probe(layer, at, probes, seen) for layer in range(len(sites))}
             with torch.enable_grad(), hooks.edited(sites, edits), _quantized_named(model):
                 logprob = probed_logprob(model, torch.tensor([list(ids)]), position)
                 rows = [
                     _slopes(logprob, token, probes, log)
                     for token in target.to(logprob.device).split(1)
                 ]
-            yield (
-                logprob[0].detach().cpu()[target],
-                _aligned(seen, len(sites), logprob),
-                torch.stack([_aligned(by_layer, len(sites), logprob) for by_layer in rows]),
-            )
+            told = [0 if len(shifted) == 1 else shifted.index(position)]
+            own = logprob.detach().cpu()[:, target]
+            for layer, one in enumerate(feed_forwards):
+                nothing = own.new_full((len(shifted), one.width), torch.nan)
+                cg = torch.stack([row.get(layer, nothing).to(nothing) for row in rows])
+                found = over_positions([cg], [seen.get(layer, nothing).to(nothing)], told)
+                yield LayerGradients(slice(p, p + 1), layer, own, **found)
 
 
 def _slopes(
@@ -88,12 +89,6 @@ def _slopes(
     return {i: g * factor[0].to(g.device) for i, g in zip(layers, found, strict=True)}
 
 
-def _aligned(by_layer: dict[int, Tensor], n_layers: int, like: Tensor) -> Tensor:
-    """Values [L, I] of all layers, on the CPU in the dtype of ``like``."""
-    nothing = like.new_empty(0)
-    return side_by_side([by_layer.get(i, nothing).to(like.dtype).cpu() for i in range(n_layers)])
-
-
 @contextmanager
 def _quantized_named(model: Any) -> Iterator[None]:
     """Say what is wrong where a quantized layer has no backward, which torch only hints at."""
@@ -111,13 +106,14 @@ def _quantized_named(model: Any) -> Iterator[None]:
 
 
 def _probe(
-    layer: int, position: int, probes: dict[int, Tensor], seen: dict[int, Tensor]
+    layer: int, at: hooks.Probed, probes: dict[int, Tensor], seen: dict[int, Tensor]
 ) -> hooks.Edit:
     def edit(x: Tensor) -> Tensor:
-        probe = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device, requires_grad=True)
-        probes[layer], seen[layer] = probe, x[position].detach().clone()
+        here = at.index(x)[0]
+        seen[layer] = x[here].detach().clone()
+        probes[layer] = torch.zeros_like(seen[layer], requires_grad=True)
         out = x.clone()
-        out[position] = x[position] + probe
+        out[here] = x[here] + probes[layer]
         return out
 
     return edit

@@ -11,27 +11,26 @@ from torch import Tensor
 from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
-from negkernel.methods.full import probed_logprob
+from negkernel.methods.forward import probed_logprob
 from negkernel.methods.readout_vjp import cotangent
+from negkernel.request.prompts import Request
+from negkernel.sites import Site
 
 
 def path_gradients(
     model: Any,
     feed_forwards: Sequence[FeedForward],
-    tokens: Sequence[int],
-    position: int,
-    targets: Tensor,
+    request: Request,
     scales: Sequence[float],
     *,
-    site: str,
+    site: Site,
 ) -> Iterator[tuple[int, Tensor]]:
     """Layer by layer, all scales as one batch of whole prompts; K backwards each.
 
     Parameters
     ----------
-    tokens, position
-        One prompt and its probed position.
-    targets : Tensor [K] int64
+    request : Request
+        Of one prompt.
     scales : list of float
         Factors of a whole layer's neurons at the probed position.
 
@@ -40,10 +39,12 @@ def path_gradients(
     layer, gradient [K, I]
         As :func:`negkernel.delta.integrated.path_gradients`.
     """
+    (tokens,), (position,) = request.tokens, request.positions
+    targets = torch.from_numpy(request.target_ids[0])
     m, S = len(scales), len(tokens)
     factor = torch.tensor(scales, dtype=torch.float64)[:, None]
     at = torch.arange(m) * S + position
-    sites = [one.site(site) for one in feed_forwards]
+    sites = [site.caught(one) for one in feed_forwards]
     with borrowed(model) as state:
         for layer in range(len(sites)):
             state.restore()

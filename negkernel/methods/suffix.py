@@ -20,15 +20,9 @@ from negkernel import hooks
 from negkernel.borrow import borrowed
 from negkernel.families.hook_sites import FeedForward
 from negkernel.methods.base import Part, Work, out_of_memory
-from negkernel.methods.full import (
-    accepts,
-    changes_of,
-    input_device,
-    last_logprob,
-    log_softmax,
-    logits_of,
-    part_of,
-)
+from negkernel.methods.forward import accepts, input_device, last_logprob, log_softmax, logits_of
+from negkernel.methods.full import changes_of, part_of
+from negkernel.methods.own_modules import OwnModules
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +30,7 @@ log = logging.getLogger(__name__)
 _CANNOT_PACK = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError)
 
 
-class Suffix:
+class Suffix(OwnModules):
     """Last-token forwards on a shared prefix cache.
 
     Parameters
@@ -52,8 +46,7 @@ class Suffix:
     name = "suffix"
 
     def __init__(self, model: Any, feed_forwards: Sequence[FeedForward], memory_budget: int):
-        self.model = model
-        self.feed_forwards = feed_forwards
+        super().__init__(model, feed_forwards)
         self.memory_budget = memory_budget
         self._packed = True
         reason = self._why_not_packed()
@@ -63,13 +56,18 @@ class Suffix:
     @torch.no_grad()
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""
-        sites = [one.site(work.site) for one in self.feed_forwards]
+        if work.elsewhere is not None:
+            raise NotImplementedError(
+                "method 'suffix' runs the last token alone and cannot shift neurons at others; use "
+                "'delta' or 'full' (or 'auto')"
+            )
+        sites = [work.spot.site.caught(one) for one in self.feed_forwards]
         with borrowed(self.model) as state:
             for p, tokens in enumerate(work.tokens):
                 state.restore()
                 seen: dict[int, Tensor] = {}
                 layers = hooks.read_for(work.rows(p, p + 1), work.neurons[p])
-                last = hooks.Probed(1, len(tokens), len(tokens) - 1)
+                last = hooks.Probed(1, len(tokens), [len(tokens) - 1])
                 with hooks.edited(sites, hooks.reader(seen, layers, last)):
                     base, cache = self._prefill(tokens)
                 changes = self._changes(work, p, cache, base, seen)
@@ -84,7 +82,7 @@ class Suffix:
         first of them: whether the mask of this prompt was understood shows in it.
         """
         tokens, rows = work.tokens[p], work.rows(p, p + 1)
-        sites = [one.site(work.site) for one in self.feed_forwards]
+        sites = [work.spot.site.caught(one) for one in self.feed_forwards]
         flips = [] if rows.signs is None else rows.signs.flips
         counted = len(flips)
         while True:
@@ -92,8 +90,8 @@ class Suffix:
             try:
                 for index in torch.arange(len(rows)).split(self._chunk(len(tokens), base)):
                     extra = 0 if changes else 1
-                    at = hooks.Probed(len(index) + extra, 1, 0)
-                    edits = hooks.shifts(rows.take(index), at, work.axis, seen)
+                    at = hooks.Probed(len(index) + extra, 1, [0])
+                    edits = hooks.shifts(rows.take(index), at, work.spot.axis, seen)
                     with hooks.edited(sites, edits):
                         logprob = self._last_tokens(tokens, cache, len(index) + extra)
                     if extra:

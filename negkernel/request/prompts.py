@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from negkernel.request.given import Prompts as Prompts
 from negkernel.request.given import is_single, listed, read_prompts
 from negkernel.request.masks import mask_position
+from negkernel.request.positions import Position, shifted_positions
 from negkernel.request.reader import Reader
 from negkernel.request.targets import check_encoding, encode_target
 
@@ -37,6 +38,8 @@ class Request:
         one token for it, else -1.
     single : bool
         One target per prompt was given as such: results drop the axis K.
+    elsewhere : list of list of int, optional
+        Positions of each prompt where neurons are shifted, ascending; None: where it is read.
     """
 
     tokens: list[list[int]]
@@ -46,6 +49,7 @@ class Request:
     targets: list[list[str]]
     spelling_ids: np.ndarray
     single: bool
+    elsewhere: list[list[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -61,6 +65,18 @@ class Request:
         spelling = np.where(self.spelling_ids < 0, self.target_ids, self.spelling_ids)
         return np.concatenate([self.target_ids, spelling], axis=1)
 
+    @property
+    def shifted(self) -> list[list[int]]:
+        """Positions of each prompt where neurons are shifted, ascending."""
+        return [[at] for at in self.positions] if self.elsewhere is None else self.elsewhere
+
+    def at(self, position: Position, *, causal: bool) -> Request:
+        """Shift neurons at ``position``, see :mod:`negkernel.request.positions`."""
+        lengths = [len(tokens) for tokens in self.tokens]
+        found = shifted_positions(position, lengths, self.positions, causal=causal)
+        same = found == [[at] for at in self.positions]
+        return self if same else replace(self, elsewhere=found)
+
     def take(self, index: Sequence[int]) -> Request:
         """The prompts ``index``."""
         return Request(
@@ -71,6 +87,7 @@ class Request:
             targets=[self.targets[i] for i in index],
             spelling_ids=self.spelling_ids[index],
             single=self.single,
+            elsewhere=None if self.elsewhere is None else [self.elsewhere[i] for i in index],
         )
 
     def squeeze(self, array: np.ndarray) -> np.ndarray:
@@ -84,6 +101,7 @@ class Request:
             "targets": [t[0] for t in self.targets] if self.single else self.targets,
             "prompt_tokens": self.tokens,
             "target_ids": self.squeeze(self.target_ids),
+            "positions": self.elsewhere,
         }
 
 

@@ -32,6 +32,8 @@ class Result:
         Token ids the model saw, special tokens included.
     target_ids : ndarray of int64 [P] or [P, K]
         Token id of each target.
+    positions : list of lists of int, optional
+        Positions of each prompt where neurons were shifted; None: where the answer is read.
     model, dtype, task : str
         Name of the model, precision of its weights, and ``"causal"`` or ``"masked"``.
     """
@@ -43,6 +45,7 @@ class Result:
     model: str
     dtype: str
     task: str
+    positions: list[list[int]] | None = None
 
     def __post_init__(self) -> None:
         sizes = {"P": len(self.prompts)}

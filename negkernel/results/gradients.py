@@ -36,6 +36,9 @@ class Gradients(Result):
         Which tensor the neuron is.
     log : bool
         Whether ``cg``, and NeurGrad with it, is that of ``log p``: in nats per unit of activation.
+    magnitude, scale : ndarray [P, L, I] or [P, K, L, I], optional
+        Where neurons are shifted at several positions: the sums over them of ``sign(a) cg`` and
+        ``a cg``. ``cg`` is then a sum as well, ``activation`` that at the position that is read.
     """
 
     prob: np.ndarray
@@ -43,10 +46,13 @@ class Gradients(Result):
     activation: np.ndarray
     site: str
     log: bool = False
+    magnitude: np.ndarray | None = None
+    scale: np.ndarray | None = None
 
     def array_axes(self) -> Mapping[str, str]:
         """See :meth:`negkernel.results.base.Result.array_axes`."""
-        return {"prob": "PK", "cg": "PKLI", "activation": "PLI"}
+        several = {} if self.magnitude is None else {"magnitude": "PKLI", "scale": "PKLI"}
+        return {"prob": "PK", "cg": "PKLI", "activation": "PLI"} | several
 
     def neurgrad(self, threshold: float = 0.0) -> np.ndarray:
         """Gradient along the magnitude axis: CG with the sign of the activation.
@@ -63,6 +69,13 @@ class Gradients(Result):
             Estimate of the neuron empirical gradient on the ``magnitude`` axis.
         """
         check_number("threshold", threshold)
+        if self.magnitude is not None:
+            if threshold:
+                raise ValueError(
+                    f"threshold is {threshold}; expected 0 where neurons are shifted at several "
+                    "positions, whose signs went into the sum"
+                )
+            return self.magnitude
         activation = self.activation[:, None] if self._has_target_axis else self.activation
         return np.where(activation > threshold, self.cg, -self.cg)
 

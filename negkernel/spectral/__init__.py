@@ -7,19 +7,16 @@ are values at their own shifts, each curve's error, and the number of rows it to
 """
 
 from negkernel.spectral.estimate import row_eps
-from negkernel.spectral.ground import Ground, grounds
 from negkernel.spectral.neg_map import collect, paper_grid, portions
 from negkernel.spectral.refine import Curves, refine
 from negkernel.spectral.sweep import Measured, check_resolution, check_tol, measure
 
 __all__ = [
     "Curves",
-    "Ground",
     "Measured",
     "check_resolution",
     "check_tol",
     "collect",
-    "grounds",
     "measure",
     "paper_grid",
     "portions",

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from negkernel.methods.base import Opened
 from negkernel.neurons import every_neuron
 from negkernel.request.prompts import Request
 from negkernel.results import statistics, storage
-from negkernel.spectral.ground import CURVES, Ground
+from negkernel.spectral.opened import CURVES, curves, only
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,10 @@ class Portion:
 
 def portions(
     request: Request,
-    grounds: Callable[[Request], Iterator[Ground]],
+    opened: Callable[[Request], Iterator[Opened]],
     widths: np.ndarray,
     shifts: np.ndarray,
     *,
-    axis: str,
     tol: float,
     eps: float,
     folder: Path | None,
@@ -64,8 +64,8 @@ def portions(
 
     Parameters
     ----------
-    grounds : callable
-        Computes prompts, see :func:`negkernel.spectral.ground.grounds`.
+    opened : callable
+        Computes prompts, see :meth:`negkernel.methods.base.Method.open`.
     widths : ndarray [L]
         Neurons of each layer.
     folder : Path or None
@@ -85,7 +85,10 @@ def portions(
     blocks = [slice(first, min(first + step, L)) for first in range(0, L, step)]
     if folder is not None:
         asked = {"prompt_tokens": request.tokens, "target_ids": request.target_ids.tolist()}
-        _claim(folder, {**identity, **asked, "positions": [int(p) for p in request.positions]})
+        asked["positions"] = [int(p) for p in request.positions]
+        if request.elsewhere is not None:
+            asked["shifted"] = request.elsewhere
+        _claim(folder, {**identity, **asked})
     with tqdm(
         total=len(request) * L,
         unit="layer",
@@ -102,11 +105,11 @@ def portions(
                 bar.update(block.stop - block.start)
                 yield portion
         todo = list(missing)
-        for ground in grounds(request.take(todo)) if todo else ():
-            for own in range(ground.last - ground.first):
-                p = todo[ground.first + own]
+        for group in opened(request.take(todo)) if todo else ():
+            for own in range(group.last - group.first):
+                p = todo[group.first + own]
                 for block in missing[p]:
-                    portion = _measure(ground, own, p, block, widths, shifts, axis, tol, eps)
+                    portion = _measure(only(group, own), p, block, widths, shifts, tol, eps)
                     if folder is not None:
                         storage.write(
                             _file(folder, p, block),
@@ -145,34 +148,33 @@ def collect(
 
 
 def _measure(
-    ground: Ground,
-    own: int,
+    one: Opened,
     prompt: int,
     layers: slice,
     widths: np.ndarray,
     shifts: np.ndarray,
-    axis: str,
     tol: float,
     eps: float,
 ) -> Portion:
     layer, index = every_neuron(widths[layers]).T
     neurons = np.stack([layers.start + layer, index], axis=1)
-    one = ground.only(own)
-    curves = one.curves(neurons[None], shifts, axis=axis, tol=tol, eps=eps)
-    dp = statistics.prob_shift(one.base_logprob[0][:, None], curves.values)  # [n, K, J]
-    dtype = one.base_logprob.dtype
+    found = curves(one, neurons[None], shifts, tol=tol, eps=eps)
+    base = one.base_logprob[0].numpy()
+    base = base[: len(base) // 2]
+    dp = statistics.prob_shift(base[:, None], found.values)  # [n, K, J]
+    dtype = base.dtype
     measured = {
         "neg": statistics.neg(shifts, dp),
         "pearson": statistics.pearson(shifts, dp),
-        "error": curves.error,
+        "error": found.error,
     }
     size = dp.shape[1], layers.stop - layers.start, int(widths.max())
     arrays = {name: np.full(size, np.nan, dtype) for name in measured}
     for name, values in measured.items():
         arrays[name][:, layer, index] = values.T
-    arrays["activation"] = one.activation[0, layers]
-    arrays["base_logprob"] = one.base_logprob[0]
-    return Portion(prompt, layers, arrays, int(curves.rows.sum()))
+    arrays["activation"] = one.activation[0, layers].numpy()
+    arrays["base_logprob"] = base
+    return Portion(prompt, layers, arrays, int(found.rows.sum()))
 
 
 def _file(folder: Path, prompt: int, layers: slice) -> Path:

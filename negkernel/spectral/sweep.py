@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from negkernel.arguments import check_choice, check_number
-from negkernel.spectral.ground import Ground
+from negkernel.methods.base import Opened
+from negkernel.spectral.opened import curves
 
 
 @dataclass(frozen=True)
@@ -23,31 +24,30 @@ class Measured:
 
 
 def measure(
-    grounds: Iterable[Ground],
+    opened: Iterable[Opened],
     neurons: np.ndarray,
     shifts: np.ndarray,
     *,
-    axis: str,
     tol: float,
     eps: float,
 ) -> Measured:
     """Curves of ``neurons`` [P, N, 2] at ``shifts`` [J], prompt group by prompt group."""
     parts = []
-    for ground in grounds:
-        chosen = neurons[ground.first : ground.last]
-        curves = ground.curves(chosen, shifts, axis=axis, tol=tol, eps=eps)
+    for group in opened:
+        chosen = neurons[group.first : group.last]
+        found = curves(group, chosen, shifts, tol=tol, eps=eps)
         P, N, _ = chosen.shape
-        dtype = ground.base_logprob.dtype
+        base = group.base_logprob.numpy()
         prompt = np.arange(P)[:, None]
         # [p * N, K, J] -> [p, K, N, J]
-        change = curves.values.reshape(P, N, *curves.values.shape[1:]).swapaxes(1, 2)
+        change = found.values.reshape(P, N, *found.values.shape[1:]).swapaxes(1, 2)
         parts.append(
             Measured(
-                base=ground.base_logprob,
-                change=change.astype(dtype),
-                error=curves.error.reshape(P, N, -1).swapaxes(1, 2).astype(dtype),
-                activation=ground.activation[prompt, chosen[..., 0], chosen[..., 1]],
-                rows=int(curves.rows.sum()),
+                base=base[:, : base.shape[1] // 2],
+                change=change.astype(base.dtype),
+                error=found.error.reshape(P, N, -1).swapaxes(1, 2).astype(base.dtype),
+                activation=group.activation.numpy()[prompt, chosen[..., 0], chosen[..., 1]],
+                rows=int(found.rows.sum()),
             )
         )
     return Measured(

@@ -85,7 +85,7 @@ def test_integrated_gradients_through_the_model_s_graph_are_the_same(engine, fac
 
 def test_steps_in_portions_are_the_same(engine, facts, monkeypatch):
     whole = integrated_gradients(engine, *facts, steps=5)
-    monkeypatch.setattr("negkernel.delta.method.scales_at_once", lambda *_: 2)
+    monkeypatch.setattr("negkernel.delta.budget.Budget.scales", lambda *_: 2)
     np.testing.assert_allclose(integrated_gradients(engine, *facts, steps=5), whole, atol=1e-15)
 
 

@@ -161,14 +161,13 @@ def test_lpi_equals_the_formula_neuron_by_neuron(case, norm):
 def test_the_shares_of_a_normed_sum_add_up_to_it(case):
     """Columns passed through the frozen norm, times coefficients, are what the MLP adds."""
     from negkernel.delta.direct_effects import _added
-    from negkernel.delta.method import layer_activation
     from negkernel.delta.trace import trace
 
     model = build(CASES[case])
     runner = Engine(model)._host.method("delta")
-    base = trace(runner.decoder, PROMPTS)
-    block, of = runner.decoder.blocks[1], base.layers[1]
-    hidden = layer_activation(runner.decoder, base, 1, "post")
+    base = trace(runner.model, PROMPTS)
+    block, of = runner.model.blocks[1], base.layers[1]
+    hidden = of.inner.hidden
     added = _added(block, of, hidden)
     whole = block.mlp_out(of.mlp_out)
     torch.testing.assert_close(added.coefficient @ added.columns, whole, rtol=1e-12, atol=1e-12)

@@ -13,8 +13,8 @@ from negkernel.delta.budget import groups
     st.integers(0, 300),
 )
 def test_groups_fit_and_leave_no_room_for_the_next_prompt(lengths, per_prompt, per_token, budget):
-    found = list(groups(lengths, per_prompt=per_prompt, per_token=per_token, budget=budget))
     need = [per_prompt + per_token * length for length in lengths]
+    found = list(groups(need, budget))
     assert [i for first, last in found for i in range(first, last)] == list(range(len(lengths)))
     for first, last in found:
         assert last == first + 1 or sum(need[first:last]) <= budget

@@ -6,7 +6,7 @@ import torch
 from masked_models import CASES, engine, sites, some_neurons
 
 from negkernel import Intervention
-from negkernel.masked import registered
+from negkernel.families import registered
 from negkernel.sites import AXES
 from negkernel.testing.exact import exact_float64
 
@@ -21,7 +21,7 @@ def assert_same(got, expected):
 
 def test_every_registered_family_has_a_case():
     types = {engine(case).model.config.model_type for case in CASES}
-    assert types == set(registered())
+    assert types == set(registered("masked"))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,4 +1,4 @@
-"""Delta attention of a whole prompt in plain torch, one prompt at a time."""
+"""Delta attention of several positions in plain torch."""
 
 import torch
 
@@ -20,42 +20,52 @@ def attention_full(
     dq: torch.Tensor,
     dk: torch.Tensor,
     dv: torch.Tensor,
-    row_prompt: torch.Tensor,
     *,
     scale: float,
+    softcap: float | None = None,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the difference of the outputs; see `negkernel.ops.attention_full.attention_full`."""
-    do = torch.empty_like(dq, memory_format=torch.contiguous_format)
-    P = q.shape[1]
-    rows = torch.searchsorted(row_prompt, torch.arange(P + 1, device=row_prompt.device)).tolist()
-    for p in range(P):
-        r = slice(rows[p], rows[p + 1])
-        if r.start == r.stop:
-            continue
-        # [S, heads, D] -> [heads, S, D] and [S, R, heads, D] -> [R, heads, S, D]: views, and so is
-        # joining R and heads to the batch of a product, which reads the rows where they lie.
-        base_q, base_k, base_v = (t[:, p].transpose(0, 1) for t in (q, k, v))
-        row_dq, row_dk, row_dv = (t[:, r].permute(1, 2, 0, 3) for t in (dq, dk, dv))
-        score = scale * (base_q @ base_k.mT)
-        if mask is not None:
-            score = score.masked_fill(~mask[p], -torch.inf)
-        weight = score.softmax(-1)
-        R = r.stop - r.start
-        dscore = _bmm(row_dq, (row_dk + base_k).mT)
-        dscore.baddbmm_(base_q.repeat(R, 1, 1), row_dk.flatten(0, 1).mT, beta=scale, alpha=scale)
-        if mask is not None:  # a hidden key's difference may be large enough to overflow
-            dscore.view(R, *score.shape).masked_fill_(~mask[p], 0.0)
-        dweight = weight_difference(score, weight, dscore.view(R, *score.shape))
-        out = _bmm(dweight, row_dv + base_v)
-        out.baddbmm_(weight.repeat(R, 1, 1), row_dv.flatten(0, 1))
-        do[:, r] = out.view(R, -1, *out.shape[1:]).permute(2, 0, 1, 3)
-    return do
+    (Q, R, _, D), (S, Hkv, _), C = dq.shape, k.shape, len(dk)
+    G, M = q.shape[1] // Hkv, S - C
+    # The queries of a key's group stand one after the other, [Hkv, G * Q, D]. With G = 1 all of
+    # this are views, and so is joining R and Hkv to the batch of a product.
+    base_q = q.view(Q, Hkv, G, D).permute(1, 2, 0, 3).reshape(Hkv, G * Q, D)
+    base_k, base_v = k.transpose(0, 1), v.transpose(0, 1)
+    row_dq = dq.view(Q, R, Hkv, G, D).permute(1, 2, 3, 0, 4).reshape(R, Hkv, G * Q, D)
+    row_dk, row_dv = (t.permute(1, 2, 0, 3) for t in (dk, dv))  # [R, Hkv, C, D]
+    score = scale * (base_q @ base_k.mT)
+    own = _bmm(row_dq, (row_dk + base_k[:, M:]).mT)
+    own.baddbmm_(base_q.repeat(R, 1, 1), row_dk.flatten(0, 1).mT, beta=scale, alpha=scale)
+    dscore = own.view(R, Hkv, G * Q, C)
+    if M:
+        rest = scale * (_by_head(row_dq) @ base_k[:, :M].mT)
+        dscore = torch.cat([rest.view(Hkv, R, G * Q, M).transpose(0, 1), dscore], -1)
+    if softcap is not None:
+        before, after = torch.tanh(score / softcap), torch.tanh((score + dscore) / softcap)
+        dscore = softcap * torch.tanh(dscore / softcap) * (1 - before * after)
+        score = softcap * before
+    if mask is not None:  # a hidden key's difference may be large enough to overflow
+        hidden = ~mask.repeat(G, 1)
+        score, dscore = score.masked_fill(hidden, -torch.inf), dscore.masked_fill_(hidden, 0.0)
+    weight = score.softmax(-1)
+    dweight = weight_difference(score, weight, dscore)
+    out = _bmm(dweight[..., M:], row_dv + base_v[:, M:])
+    out.baddbmm_(weight[..., M:].repeat(R, 1, 1), row_dv.flatten(0, 1))
+    out = out.view(R, Hkv, G * Q, D)
+    if M:
+        out += (_by_head(dweight[..., :M]) @ base_v[:, :M]).view(Hkv, R, G * Q, D).transpose(0, 1)
+    return out.view(R, Hkv, G, Q, D).permute(3, 0, 1, 2, 4).reshape(dq.shape)
 
 
 def _bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return a @ b [R * heads, n, m] for [R, heads, n, k] and [R, heads, k, m]."""
     return torch.bmm(a.flatten(0, 1), b.flatten(0, 1))
+
+
+def _by_head(a: torch.Tensor) -> torch.Tensor:
+    """Return [heads, R * n, k] of [R, heads, n, k]: one product for all rows of what they share."""
+    return a.transpose(0, 1).reshape(a.shape[1], -1, a.shape[-1])
 
 
 def weight_difference(

@@ -11,14 +11,24 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from negkernel.families.parts import MLP, Attention, Norm, Precision, Projection, bind
+from negkernel.families.activations import activation_name
+from negkernel.families.norms import layer_norm
+from negkernel.families.parts import (
+    MLP,
+    Attention,
+    Block,
+    Description,
+    Norm,
+    Precision,
+    Projection,
+    bind,
+)
+from negkernel.families.registry import register
 from negkernel.families.rotary import Rotary
-from negkernel.masked.families.registry import activation, register
-from negkernel.masked.parts import Encoder, EncoderLayer, Head, layer_norm
 
 
-@register("modernbert")
-def describe(model: Any, precision: Precision) -> Encoder:
+@register("modernbert", task="masked")
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``ModernBertForMaskedLM``."""
     body, config = model.model, model.config
     embeddings = body.embeddings
@@ -27,28 +37,27 @@ def describe(model: Any, precision: Precision) -> Encoder:
         for kind in set(config.layer_types)
     }
 
-    def embed(ids: Tensor) -> Tensor:
+    def embed(ids: Tensor, positions: Tensor) -> Tensor:
         words = embeddings.tok_embeddings(ids).to(precision.state)
         norm: Norm = bind(layer_norm(embeddings.norm), precision)
         return norm(words)
 
-    return Encoder(
-        layers=tuple(_layer(layer, config, rotary[layer.attention_type]) for layer in body.layers),
+    return Description(
+        blocks=tuple(_layer(layer, config, rotary[layer.attention_type]) for layer in body.layers),
         embed=embed,
         final_norm=layer_norm(body.final_norm),
-        head=Head(
-            dense=Projection(model.head.dense),
-            activation=activation(config.classifier_activation),
-            norm=layer_norm(model.head.norm),
-            decoder=Projection(model.decoder),
-        ),
+        projection=Projection(model.head.dense),
+        activation=activation_name(config.classifier_activation),
+        head_norm=layer_norm(model.head.norm),
+        head=Projection(model.decoder),
+        causal=False,
     )
 
 
-def _layer(layer: Any, config: Any, rotary: Rotary) -> EncoderLayer:
+def _layer(layer: Any, config: Any, rotary: Rotary) -> Block:
     attention, mlp = layer.attn, layer.mlp
     H, I = config.hidden_size, config.intermediate_size
-    return EncoderLayer(
+    return Block(
         attention=Attention(
             query=Projection(attention.Wqkv, slice(0, H)),
             key=Projection(attention.Wqkv, slice(H, 2 * H)),
@@ -59,17 +68,16 @@ def _layer(layer: Any, config: Any, rotary: Rotary) -> EncoderLayer:
             head_dim=attention.head_dim,
             scale=attention.head_dim**-0.5,
             window=attention.sliding_window,
+            rotary=rotary,
         ),
         mlp=MLP(
             gate=Projection(mlp.Wi, slice(0, I)),
             up=Projection(mlp.Wi, slice(I, 2 * I)),
             down=Projection(mlp.Wo),
-            activation=activation(config.hidden_activation),
+            activation=activation_name(config.hidden_activation),
         ),
-        attention_norm=_norm(layer.attn_norm),
-        mlp_norm=layer_norm(layer.mlp_norm),
-        post_norm=False,
-        rotary=rotary,
+        attention_in=_norm(layer.attn_norm),
+        mlp_in=layer_norm(layer.mlp_norm),
     )
 
 

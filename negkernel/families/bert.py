@@ -11,53 +11,63 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel.families.parts import MLP, Attention, Norm, Precision, Projection, bind
-from negkernel.masked.families.registry import activation, register
-from negkernel.masked.parts import Encoder, EncoderLayer, Head, layer_norm
+from negkernel.families.activations import activation_name
+from negkernel.families.norms import layer_norm
+from negkernel.families.parts import (
+    MLP,
+    Attention,
+    Block,
+    Description,
+    Norm,
+    Precision,
+    Projection,
+    bind,
+)
+from negkernel.families.registry import register
 
 
-@register("bert")
-def describe_bert(model: Any, precision: Precision) -> Encoder:
+@register("bert", task="masked")
+def describe_bert(model: Any, precision: Precision) -> Description:
     """Describe a ``BertForMaskedLM``."""
     body, config, head = model.bert, model.config, model.cls.predictions
     embeddings = body.embeddings
 
-    def embed(ids: Tensor) -> Tensor:
-        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    def embed(ids: Tensor, positions: Tensor) -> Tensor:
         return _embed(embeddings, ids, positions, precision)
 
-    return Encoder(
-        layers=tuple(_layer(layer, config) for layer in body.encoder.layer),
+    return Description(
+        blocks=tuple(_layer(layer, config) for layer in body.encoder.layer),
         embed=embed,
-        head=Head(
-            dense=Projection(head.transform.dense),
-            activation=activation(config.hidden_act),
-            norm=layer_norm(head.transform.LayerNorm),
-            decoder=Projection(head.decoder),
-        ),
+        projection=Projection(head.transform.dense),
+        activation=activation_name(config.hidden_act),
+        head_norm=layer_norm(head.transform.LayerNorm),
+        head=Projection(head.decoder),
+        causal=False,
     )
 
 
-@register("roberta", "xlm-roberta", "camembert")
-def describe_roberta(model: Any, precision: Precision) -> Encoder:
+@register("roberta", "xlm-roberta", "camembert", task="masked")
+def describe_roberta(model: Any, precision: Precision) -> Description:
     """Describe a ``RobertaForMaskedLM``."""
     body, head = model.roberta, model.lm_head
     embeddings = body.embeddings
 
-    def embed(ids: Tensor) -> Tensor:
+    def embed(ids: Tensor, positions: Tensor) -> Tensor:
         counted = (ids != embeddings.padding_idx).to(ids.dtype)
-        positions = counted.cumsum(1) * counted + embeddings.padding_idx
+        running = torch.cat([counted.new_zeros(1), counted.cumsum(0)])
+        node = torch.arange(len(ids), device=ids.device)
+        own = running[1:] - running[node - positions]  # since its prompt's first token
+        positions = own * counted + embeddings.padding_idx
         return _embed(embeddings, ids, positions, precision)
 
-    return Encoder(
-        layers=tuple(_layer(layer, model.config) for layer in body.encoder.layer),
+    return Description(
+        blocks=tuple(_layer(layer, model.config) for layer in body.encoder.layer),
         embed=embed,
-        head=Head(
-            dense=Projection(head.dense),
-            activation="gelu",  # whatever the config says of the layers
-            norm=layer_norm(head.layer_norm),
-            decoder=Projection(head.decoder),
-        ),
+        projection=Projection(head.dense),
+        activation="gelu",  # whatever the config says of the layers
+        head_norm=layer_norm(head.layer_norm),
+        head=Projection(head.decoder),
+        causal=False,
     )
 
 
@@ -70,9 +80,9 @@ def _embed(embeddings: Any, ids: Tensor, positions: Tensor, precision: Precision
     return norm(words)
 
 
-def _layer(layer: Any, config: Any) -> EncoderLayer:
+def _layer(layer: Any, config: Any) -> Block:
     attention, attended = layer.attention.self, layer.attention.output
-    return EncoderLayer(
+    return Block(
         attention=Attention(
             query=Projection(attention.query),
             key=Projection(attention.key),
@@ -86,9 +96,8 @@ def _layer(layer: Any, config: Any) -> EncoderLayer:
         mlp=MLP(
             up=Projection(layer.intermediate.dense),
             down=Projection(layer.output.dense),
-            activation=activation(config.hidden_act),
+            activation=activation_name(config.hidden_act),
         ),
-        attention_norm=layer_norm(attended.LayerNorm),
-        mlp_norm=layer_norm(layer.output.LayerNorm),
-        post_norm=True,
+        attention_sum=layer_norm(attended.LayerNorm),
+        mlp_sum=layer_norm(layer.output.LayerNorm),
     )

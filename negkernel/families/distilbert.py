@@ -4,42 +4,49 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from negkernel.families.parts import MLP, Attention, Norm, Precision, Projection, bind
-from negkernel.masked.families.registry import activation, register
-from negkernel.masked.parts import Encoder, EncoderLayer, Head, layer_norm
+from negkernel.families.activations import activation_name
+from negkernel.families.norms import layer_norm
+from negkernel.families.parts import (
+    MLP,
+    Attention,
+    Block,
+    Description,
+    Norm,
+    Precision,
+    Projection,
+    bind,
+)
+from negkernel.families.registry import register
 
 
-@register("distilbert")
-def describe(model: Any, precision: Precision) -> Encoder:
+@register("distilbert", task="masked")
+def describe(model: Any, precision: Precision) -> Description:
     """Describe a ``DistilBertForMaskedLM``."""
     body, config = model.distilbert, model.config
     embeddings = body.embeddings
 
-    def embed(ids: Tensor) -> Tensor:
+    def embed(ids: Tensor, positions: Tensor) -> Tensor:
         words = embeddings.word_embeddings(ids).to(precision.state)
-        positions = torch.arange(ids.shape[1], device=ids.device)
         words = words + embeddings.position_embeddings(positions)
         norm: Norm = bind(layer_norm(embeddings.LayerNorm), precision)
         return norm(words)
 
-    return Encoder(
-        layers=tuple(_layer(layer, config) for layer in body.transformer.layer),
+    return Description(
+        blocks=tuple(_layer(layer, config) for layer in body.transformer.layer),
         embed=embed,
-        head=Head(
-            dense=Projection(model.vocab_transform),
-            activation=activation(config.activation),
-            norm=layer_norm(model.vocab_layer_norm),
-            decoder=Projection(model.vocab_projector),
-        ),
+        projection=Projection(model.vocab_transform),
+        activation=activation_name(config.activation),
+        head_norm=layer_norm(model.vocab_layer_norm),
+        head=Projection(model.vocab_projector),
+        causal=False,
     )
 
 
-def _layer(layer: Any, config: Any) -> EncoderLayer:
+def _layer(layer: Any, config: Any) -> Block:
     attention = layer.attention
-    return EncoderLayer(
+    return Block(
         attention=Attention(
             query=Projection(attention.q_lin),
             key=Projection(attention.k_lin),
@@ -53,9 +60,8 @@ def _layer(layer: Any, config: Any) -> EncoderLayer:
         mlp=MLP(
             up=Projection(layer.ffn.lin1),
             down=Projection(layer.ffn.lin2),
-            activation=activation(config.activation),
+            activation=activation_name(config.activation),
         ),
-        attention_norm=layer_norm(layer.sa_layer_norm),
-        mlp_norm=layer_norm(layer.output_layer_norm),
-        post_norm=True,
+        attention_sum=layer_norm(layer.sa_layer_norm),
+        mlp_sum=layer_norm(layer.output_layer_norm),
     )

@@ -1,0 +1,30 @@
+"""Shift the input of the down projection: the paper's neuron of an ungated MLP."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from negkernel.sites.site import Inner, InnerGradients, Site
+
+
+class Post(Site):
+    """Neurons after the activation, and after the product with the up projection's output."""
+
+    name = "post"
+    gated = frozenset({True, False})
+
+    def value(self, inner: Inner) -> Tensor:
+        """See :class:`Site`."""
+        return inner.hidden
+
+    def entry(self, inner: Inner, amount: Tensor) -> Tensor:
+        """See :class:`Site`."""
+        return amount
+
+    def pick(self, gradients: InnerGradients) -> Tensor:
+        """See :class:`Site`."""
+        return gradients.hidden
+
+    def scaled(self, inner: Inner, factor: Tensor) -> tuple[Inner, Tensor]:
+        """See :class:`Site`."""
+        return inner, inner.hidden * factor
