@@ -141,16 +141,21 @@ def _compared(engine: Any, asked: list[tuple[int, int, Any]], method: str) -> Ve
     prompts = PROMPTS[engine.task]
     neurons = [(layer, index) for layer, index, _ in asked]
     sweep = engine.sweep(prompts, [TARGET] * len(prompts), neurons, SHIFTS, method=method)
-    worst, largest = 0.0, 0.0
+    worst, largest, off = 0.0, 0.0, 0.0
     for p, prompt in enumerate(prompts):
         plain = Plain(engine.model, *_probed(prompt, engine.task))
         for n, (_, index, place) in enumerate(asked):
             right = plain.changes(place, index, SHIFTS, TARGET)
-            error = np.abs(sweep.logprob_shift[p, n] - right).max() / max(1.0, np.abs(right).max())
-            worst, largest = max(worst, float(error)), max(largest, float(np.abs(right).max()))
+            error = float(np.abs(sweep.logprob_shift[p, n] - right).max())
+            size = float(np.abs(right).max())
+            worst, largest, off = (
+                max(worst, error / max(1.0, size)),
+                max(largest, size),
+                max(off, error),
+            )
     if not worst <= BUDGET:
         return Verdict("wrong", sweep.method, worst, _sizes(engine))
-    if largest < 100 * BUDGET:
+    if largest < 1000 * off:
         reason = "no shift changes the target's probability enough to tell right from wrong"
         return Verdict("not shown", sweep.method, worst, _sizes(engine), reason)
     return Verdict("right", sweep.method, worst, _sizes(engine))

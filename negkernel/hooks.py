@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class Probed:
     batch: int
     length: int
     positions: Sequence[int]
+    padded: set[int] = field(default_factory=set, compare=False)  # lengths that were longer
 
     def index(self, x: Tensor) -> Tensor:
         """Indices [batch, w] into the tokens of ``x`` [tokens, I].
@@ -41,6 +42,8 @@ class Probed:
                 f"a feed-forward module sees {len(x)} tokens at once, where {self.batch} prompts "
                 f"have {self.length} each; its neurons cannot be told apart by prompt"
             )
+        if each > self.length:
+            self.padded.add(each)
         first = torch.arange(0, self.batch * each, each, device=x.device)
         return first[:, None] + torch.tensor(self.positions, device=x.device)
 

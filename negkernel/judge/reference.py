@@ -71,9 +71,39 @@ class Reference:
 
     def shifted(self, tokens: Sequence[int], position: int, row: Rows) -> Tensor:
         """Log-probs [V] at ``position`` with the one ``row`` on the axis "signed" applied."""
-        edits = hooks.shifts(row, hooks.Probed(1, len(tokens), [position]), "signed")
-        with hooks.edited(self._sites, edits):
-            return self._forward(tokens, position)
+        probed = hooks.Probed(1, len(tokens), [position])
+        with hooks.edited(self._sites, hooks.shifts(row, probed, "signed")):
+            found = self._forward(tokens, position)
+        if probed.padded:
+            self._check_padding(tokens, position)
+        return found
+
+    @torch.no_grad()
+    def _check_padding(self, tokens: Sequence[int], position: int) -> None:
+        """Refuse a model that adds tokens anywhere but at the end of its prompts.
+
+        Nothing passes from one position to another above the last layer's feed-forward part: moved
+        at the probed token, it changes the logits there and nowhere else.
+        """
+        probed = hooks.Probed(1, len(tokens), [position])
+        last = max(layer for layer, width in enumerate(self.widths) if width)
+
+        def moved(x: Tensor) -> Tensor:
+            x = x.clone()
+            x[probed.index(x)] += 1
+            return x
+
+        ids = torch.tensor([list(tokens)], device=input_device(self.model))
+        with borrowed(self.model):
+            plain = own_logits(self.model, logits_of(self.model(input_ids=ids)), ids)
+            with hooks.edited(self._sites, {last: moved}):
+                shifted = own_logits(self.model, logits_of(self.model(input_ids=ids)), ids)
+        changed = (shifted != plain).any(-1)[0].nonzero()[:, 0].tolist()
+        if changed != [position]:
+            raise NotImplementedError(
+                f"{type(self.model).__name__} puts tokens of its own before or between those of a "
+                f"prompt: what is moved at position {position} changes {changed}"
+            )
 
     @torch.no_grad()
     def _forward(self, tokens: Sequence[int], position: int) -> Tensor:

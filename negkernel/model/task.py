@@ -32,7 +32,12 @@ def model_task(model: Any, task: str | None) -> str:
             "transformers.PreTrainedModel such as AutoModelForCausalLM returns"
         )
     name = type(model).__name__
-    if model.get_output_embeddings() is None or model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder:
+        raise ModelError(
+            f"{name} is an encoder-decoder, whose halves read different tokens; expected a causal "
+            "or masked language model of one stack"
+        )
+    if model.get_output_embeddings() is None:
         raise ModelError(
             f"{name} is not a causal or masked language model with an LM head; load it with "
             "AutoModelForCausalLM or AutoModelForMaskedLM"
