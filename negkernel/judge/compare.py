@@ -23,6 +23,7 @@ NEURONS = 256
 AMOUNTS = (0.0, *(4.0**k for k in range(-4, 6)))
 # A whole forward for each is dear: these for "full".
 FEW_AMOUNTS = (0.0, 1.0, 8.0)
+HALF = 1e-5  # numbers of half precision are further apart at 1
 # Nats that a row should move a target by: enough to be far above the noise of float32.
 EFFECT = 0.5
 
@@ -45,7 +46,7 @@ class Noise:
     @classmethod
     def of(cls, eps: float) -> Noise:
         """Noise of a dtype whose numbers are ``eps`` apart at 1."""
-        return cls(base=2 * eps if eps > 1e-5 else 1e-5, row=0.1 if eps > 1e-5 else 0.01)
+        return cls(2 * eps, 0.1) if eps > HALF else cls(1e-5, 0.01)
 
 
 def disagreement(method: Method, reference: Reference, trial: Trial, noise: Noise) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from negkernel import hooks
 from negkernel.borrow import borrowed
@@ -38,18 +40,21 @@ class Reference:
         Its MLPs, one per layer.
     site : Site
         Which tensor of them is shifted.
-    dense : bool
-        Put quantized matrices into floating point for each product, as they stand: the kernel of
-        their format, which rounds what it multiplies, is left out.
+    way : callable, optional
+        A context around each forward: :func:`dense` or :func:`wide`.
     """
 
     def __init__(
-        self, model: Any, feed_forwards: Sequence[FeedForward], site: Site, *, dense: bool = False
+        self,
+        model: Any,
+        feed_forwards: Sequence[FeedForward],
+        site: Site,
+        way: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext,
     ):
         self.model = model
         self.feed_forwards = feed_forwards
         self.site = site
-        self.dense = dense
+        self._way = way
         self.widths = [one.width for one in feed_forwards]
         self._sites = [site.caught(one) for one in feed_forwards]
         self._known: dict[tuple[Any, ...], Tensor] = {}
@@ -112,7 +117,7 @@ class Reference:
         large = 4 * len(tokens) * self.model.config.get_text_config().vocab_size > _ALL_LOGITS
         if large and position == len(tokens) - 1 and accepts(self.model, "logits_to_keep"):
             keep = {"logits_to_keep": 1}
-        with borrowed(self.model), _dense(self.model, self.dense):
+        with borrowed(self.model), self._way(self.model):
             logits = logits_of(self.model(input_ids=ids, **keep))
         if not keep:
             logits = own_logits(self.model, logits, ids)
@@ -125,9 +130,11 @@ def is_quantized(module: Any) -> bool:
 
 
 @contextmanager
-def _dense(model: nn.Module, wanted: bool) -> Iterator[None]:
-    """Multiply by the dequantized matrices of quantized layers until left."""
-    layers = [module for module in model.modules() if wanted and is_quantized(module)]
+def dense(model: nn.Module) -> Iterator[None]:
+    """Multiply by the matrices of quantized layers in floating point, as they stand, until left.
+
+    The kernels of their format, which round what they multiply, are left out.
+    """
 
     def multiply(module: Any) -> Callable[[Tensor], Tensor]:
         def forward(x: Tensor) -> Tensor:
@@ -137,11 +144,33 @@ def _dense(model: nn.Module, wanted: bool) -> Iterator[None]:
         return forward
 
     with ExitStack() as stack:
-        for module in layers:
+        for module in filter(is_quantized, model.modules()):
             own = vars(module).get("forward")
             put_back = partial(vars(module).pop, "forward")
             if own is not None:
                 put_back = partial(setattr, module, "forward", own)
-            module.forward = multiply(module)
+            vars(module)["forward"] = multiply(module)
             stack.callback(put_back)
         yield
+
+
+class _Wide(TorchFunctionMode):
+    """Run every operation of half precision in float32."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if function is F.embedding:  # the whole table would be converted for a few rows
+            return _widened(function(*args, **(kwargs or {})))
+        args, kwargs = tree_map(_widened, (args, kwargs or {}))
+        return function(*args, **kwargs)
+
+
+def _widened(x: Any) -> Any:
+    half = isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16)
+    return x.float() if half else x
+
+
+def wide(model: nn.Module) -> AbstractContextManager[Any]:
+    """Run what ``model`` does in half precision in float32, one operation at a time."""
+    return _Wide()
