@@ -53,7 +53,8 @@ class Engine:
     Attributes
     ----------
     model, tokenizer
-        As passed in.
+        As passed in; of a wrapper (``torch.compile``, ``DataParallel``, a PEFT model with LoRA) the
+        model inside.
 
     Notes
     -----
@@ -80,7 +81,7 @@ class Engine:
         self._host = Host(
             model, tokenizer, task=task, memory_budget=memory_budget, gemm_dtype=gemm_dtype
         )
-        self.model = model
+        self.model = self._host.model
         self.tokenizer = tokenizer
         self.task = self._host.task
 

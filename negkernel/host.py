@@ -15,6 +15,7 @@ from negkernel.judge.verdicts import Verdicts
 from negkernel.methods.base import Method
 from negkernel.methods.full import Full
 from negkernel.methods.suffix import Suffix
+from negkernel.model.adapt import adapt
 from negkernel.model.memory import default_memory_budget
 from negkernel.model.task import model_task
 from negkernel.request.encoding import Encoding, check_names
@@ -57,6 +58,7 @@ class Host:
             raise ValueError(
                 f"tokenizer is {shown(tokenizer)}; expected one as AutoTokenizer returns, or None"
             )
+        model = adapt(model)
         self.task = model_task(model, task)
         self.model = model
         self.tokenizer = tokenizer

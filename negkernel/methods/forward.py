@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 
-def probed_logprob(model: Any, ids: Tensor, position: int) -> Tensor:
-    """Log-probs [B, V] read at ``position`` of ``ids`` [B, S]: of the next or the masked token."""
-    if position == ids.shape[1] - 1:
+def probed_logprob(model: Any, ids: Tensor, position: int, *, plain: bool = False) -> Tensor:
+    """Log-probs [B, V] read at ``position`` of ``ids`` [B, S]: of the next or the masked token.
+
+    Unless ``plain``, only the logits of the last position are asked for where that is the one.
+    """
+    if position == ids.shape[1] - 1 and not plain:
         return last_logprob(model, ids)
     logits = logits_of(model(input_ids=ids.to(input_device(model))))
     return log_softmax(own_logits(model, logits, ids)[:, position])

@@ -33,7 +33,8 @@ class Full(OwnModules):
     feed_forwards : list of FeedForward
         Its MLPs, one per layer.
     rows : int
-        Rows of one batch.
+        Rows of one batch. With 1 every forward is as plain as it goes, logits of all positions
+        included: some models compute those of one position otherwise.
     """
 
     name = "full"
@@ -55,16 +56,19 @@ class Full(OwnModules):
                 probed, shifted = work.positions[p], work.shifted[p]
                 at = hooks.Probed(1, len(tokens), shifted)
                 with hooks.edited(sites, hooks.reader(seen, layers, at)):
-                    base = probed_logprob(self.model, torch.tensor([tokens]), probed)[0]
+                    base = self._forward(torch.tensor([tokens]), probed)[0]
                 changes = []
                 for index in torch.arange(len(rows)).split(self.rows):
                     batch = rows.take(index)
                     ids = torch.tensor([tokens]).expand(len(index), -1)
                     at = hooks.Probed(len(index), len(tokens), shifted)
                     with hooks.edited(sites, hooks.shifts(batch, at, work.spot.axis, seen)):
-                        logprob = probed_logprob(self.model, ids, probed)
+                        logprob = self._forward(ids, probed)
                     changes.append(changes_of(work, p, logprob, base))
                 yield part_of(work, p, base, changes, seen)
+
+    def _forward(self, ids: Tensor, position: int) -> Tensor:
+        return probed_logprob(self.model, ids, position, plain=self.rows == 1)
 
 
 def changes_of(work: Work, p: int, logprob: Tensor, base: Tensor) -> Tensor:
