@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from negkernel.answers import gradients, intervene, readout, sweep
+from negkernel.answers import gradients, intervene, neg_map, readout, sweep
 from negkernel.guard import guard, guarded, guarded_steps
 from negkernel.host import Host
 from negkernel.judge.choice import METHODS as METHODS
@@ -234,7 +234,7 @@ class Engine:
             ``folder`` belongs to another request.
         """
         request = self._host.encode(prompts, targets, position, **encoding)
-        return sweep.neg_map(
+        return neg_map.neg_map(
             self._host,
             request,
             radius=radius,

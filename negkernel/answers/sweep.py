@@ -1,9 +1,8 @@
-"""Sweeps on a grid or between nodes, and the map of every neuron's NEG."""
+"""Sweeps on a grid or between nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 
 from negkernel import spectral
 from negkernel.answers.run import report_spelling, run
-from negkernel.arguments import check_flag, check_number, check_path
 from negkernel.host import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Opened, Work
@@ -19,7 +17,7 @@ from negkernel.methods.readings import check_metrics
 from negkernel.model.finite import check_finite
 from negkernel.neurons import check_neurons, check_shifts
 from negkernel.request.prompts import Request
-from negkernel.results import NegMap, Sweep
+from negkernel.results import Sweep
 from negkernel.rows import Rows, sweep_rows
 from negkernel.sites import Spot, check_axis
 from negkernel.spectral import check_resolution, check_tol
@@ -111,55 +109,6 @@ def _grid(
         more["rank"] = np.ascontiguousarray(request.squeeze(rank))
         more["top_changed"] = columns[:, -1] > 0
     return base, activation, columns[:, : request.K], more
-
-
-def neg_map(
-    host: Host,
-    request: Request,
-    *,
-    radius: float,
-    tol: float,
-    axis: str,
-    site: str,
-    method: str,
-    check: str | bool,
-    folder: str | Path | None,
-    progress: bool | None,
-) -> NegMap:
-    """Answer :meth:`negkernel.Engine.neg_map`."""
-    radius = check_number("radius", radius, "a positive number", above=0)
-    check_shifts([radius], host.precision.state, "radius")  # refuses what is too large
-    if progress is not None:
-        check_flag("progress", progress)
-    kept = None if folder is None else check_path("folder", folder)
-    check_tol(tol)
-    spot = Spot(host.site(site), check_axis(axis))
-
-    def compute(runner: Method) -> NegMap:
-        settings: dict[str, Any] = {
-            "radius": radius,
-            "tol": tol,
-            "axis": axis,
-            "site": spot.site.name,
-            "method": runner.name,
-        }
-        widths = host.widths
-        dtype = host.result_dtype
-        portions = spectral.portions(
-            request,
-            lambda some: _opened(host, runner, some, spot),
-            widths,
-            spectral.paper_grid(radius, dtype),
-            tol=tol,
-            eps=spectral.row_eps(host.precision),
-            folder=kept,
-            identity=host.identity() | settings,
-            progress=progress,
-        )
-        found = spectral.collect(portions, request, widths, dtype)
-        return NegMap(**request.fields(), **host.identity(), **settings, **found)
-
-    return answer(host, request, Asked(method, spot.site, check), compute)
 
 
 def _opened(host: Host, runner: Method, request: Request, spot: Spot) -> Iterator[Opened]:

@@ -227,6 +227,10 @@ class Method(Protocol):
         """Compute the base of all prompts, some at a time, in order."""
         ...
 
+    def groups(self, request: Request) -> Iterator[tuple[int, int]]:
+        """Prompts ``first:last`` that :meth:`open` takes together, also if asked of them alone."""
+        ...
+
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that memory was short, which is no fault of a method."""

@@ -77,6 +77,10 @@ class OwnModules(ABC):
                 state_eps=torch.finfo(self.model.dtype).eps,
             )
 
+    def groups(self, request: Request) -> Iterator[tuple[int, int]]:
+        """See :class:`negkernel.methods.base.Method`."""
+        yield from ((p, p + 1) for p in range(len(request)))
+
 
 def _unshifted() -> Rows:
     """One row that leaves the first neuron of the first layer as it is."""

@@ -60,7 +60,6 @@ class Ledger:
         self._presence = presence or ExitStack()
         self._id = manifest.id
         self._whole: set[str] = set()
-        self._damaged: set[str] = set()
 
     def path(self, part: str, suffix: str | None = None) -> Path:
         """File of a part, by default its first."""
@@ -68,22 +67,11 @@ class Ledger:
 
     def whole(self, part: str) -> bool:
         """Whether a part is finished and every byte of it is what was written."""
-        if part in self._whole:
-            return True
-        try:
-            text = self.path(part, ".json").read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return False
-        except (OSError, ValueError):
-            text = ""
-        with suppress(OSError):
-            if text == self._record(part):
-                self._whole.add(part)
-                return True
-        if part not in self._damaged:
-            self._damaged.add(part)
-            log.warning("%s was altered or is of other work; it is computed again", self.path(part))
-        return False
+        if part not in self._whole:
+            with suppress(OSError, ValueError):
+                if self.path(part, ".json").read_text(encoding="utf-8") == self._record(part):
+                    self._whole.add(part)
+        return part in self._whole
 
     def missing(self, parts: Iterable[str] | None = None) -> list[str]:
         """Those of `parts`, by default of all, that are still to be computed."""
@@ -133,6 +121,8 @@ class Ledger:
                 return False
             if not self.whole(part):  # nobody finished it meanwhile
                 self._check_environment()
+                if self.path(part, ".json").exists():
+                    log.warning("%s was altered; it is computed again", self.path(part))
                 for suffix, write in compute(part).items():
                     replace_file(self.path(part, suffix), write)
                 replace_file(self.path(part, ".json"), write_text(self._record(part)))
@@ -175,19 +165,20 @@ def at_work(
                     replace_file(folder / FILE, write_text(wanted.text))
                 manifest = Manifest.read(folder)
                 manifest.check_same(wanted, folder)
+                busy(folder)  # to clean up
                 own = folder / (_WORKER + uuid.uuid4().hex)
                 presence.enter_context(claimed(own, wait=True))
         yield Ledger(folder, manifest, wanted.environment, suffixes, presence)
 
 
 def busy(folder: Path) -> bool:
-    """Whether a process is at work in a folder; forgets those that were killed."""
+    """Whether a process is at work in a folder; what killed ones left of their presence goes."""
+    alive = False
     for lock in folder.glob(f".{_WORKER}*.lock"):
         worker = lock.name.removeprefix(".").removesuffix(".lock")
         with claimed(folder / worker, wait=False) as dead:
-            if not dead:
-                return True
-    return False
+            alive |= not dead
+    return alive
 
 
 def remove_retired(folder: Path) -> None:

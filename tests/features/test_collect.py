@@ -1,6 +1,5 @@
 """Collection: the stored orders are those of the gradients, whatever happens on the way."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 from feature_models import asked, reader
 from safetensors import safe_open
 
+from negkernel.results.manifest import Manifest
 from neurgrad.features import (
     FeatureStore,
     LiveScores,
@@ -69,7 +69,7 @@ def test_an_interrupted_collection_is_completed_with_the_same_bits(engine, tmp_p
         collect_prompts(engine, prompts, tmp_path / "cut", report=stop)
     with pytest.raises(ValueError, match="4 of 10 prompts"):
         FeatureStore(tmp_path / "cut")
-    (tmp_path / "cut" / ".prompts-4-8.0.partial.safetensors").write_bytes(b"half")
+    (tmp_path / "cut" / ".prompts-4-8.partial.safetensors").write_bytes(b"half")
     collect_prompts(engine, prompts, tmp_path / "cut")
     names = sorted(path.name for path in (tmp_path / "whole").iterdir())
     assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == names
@@ -87,28 +87,89 @@ write, written = collection.save_shard, []
 def save(path, features, *rest, **options):
     write(path, features, *rest, **options)
     written.append(path)
-    if len(written) == 2:  # written, and neither in place nor in the manifest
+    if len(written) == int(sys.argv[3]):  # written, and not in place
         os.kill(os.getpid(), signal.SIGKILL)
 collection.save_shard = save
 collect_prompts(reader(), asked(10), sys.argv[2])
 """
 
 
-def test_a_killed_collection_goes_on(engine, tmp_path):
-    folder = tmp_path / "killed"
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(folder)], check=False
+def worker(folder, killed_at=0):
+    return subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(folder), str(killed_at)]
     )
-    assert done.returncode == -signal.SIGKILL
-    assert list(json.loads((folder / "manifest.json").read_text())["shards"]) == [
-        "prompts-0-4.safetensors"
-    ]
-    kept = os.stat(folder / "prompts-0-4.safetensors").st_mtime_ns
-    store = collect_prompts(engine, asked(10), folder)
-    assert os.stat(folder / "prompts-0-4.safetensors").st_mtime_ns == kept
-    assert not list(folder.glob(".*partial*"))
-    again = collect_prompts(engine, asked(10), tmp_path / "whole")
-    np.testing.assert_array_equal(store.load().codes, again.load().codes)
+
+
+def same_files(one, other):
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in other.iterdir())
+    for name in names:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def test_a_killed_collection_goes_on(tmp_path):
+    assert worker(tmp_path / "killed", 2).wait() == -signal.SIGKILL
+    first = tmp_path / "killed" / "prompts-0-4.safetensors"
+    kept = os.stat(first).st_mtime_ns
+    assert worker(tmp_path / "killed").wait() == worker(tmp_path / "whole").wait() == 0
+    assert os.stat(first).st_mtime_ns == kept
+    same_files(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_two_collectors_share_a_folder(tmp_path):
+    both = [worker(tmp_path / "shared") for _ in range(2)]
+    assert [one.wait() for one in both] == [0, 0]
+    assert worker(tmp_path / "whole").wait() == 0
+    same_files(tmp_path / "shared", tmp_path / "whole")
+
+
+def test_a_damaged_store_is_not_opened(engine, tmp_path):
+    collect_prompts(engine, asked(6), tmp_path)
+    manifest = tmp_path / "manifest.json"
+    good = manifest.read_bytes()
+    for place in range(len(good)):
+        manifest.write_bytes(
+            good[:place] + bytes([good[place] ^ 1 << place % 8]) + good[place + 1 :]
+        )
+        with pytest.raises(ValueError, match=r"manifest\.json"):
+            FeatureStore(tmp_path)
+    manifest.write_bytes(good)
+    batch = tmp_path / "prompts-0-4.safetensors"
+    content = batch.read_bytes()
+    for place in range(0, len(content), 7):
+        batch.write_bytes(
+            content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :]
+        )
+        with pytest.raises(ValueError, match=r"prompts-0-4 is missing or was altered"):
+            FeatureStore(tmp_path)
+
+
+FORGED = {
+    "another folder": {"parts": ["../prompts-0-6"]},
+    "a gap": {"parts": ["prompts-0-4", "prompts-5-6"]},
+    "other names": {"parts": ["prompts-0-4", "more-4-6"]},
+    "nothing": {"parts": []},
+    "another kind": {"kind": "sweep"},
+    "no sizes": {"asked": {}},
+    "sizes as text": {"asked": {"n_prompts": "6", "n_labels": 3, "widths": [24, 24]}},
+}
+
+
+@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
+def test_a_forged_manifest_with_a_right_checksum_is_refused(engine, tmp_path, change):
+    collect_prompts(engine, asked(6), tmp_path)
+    forged = replace(Manifest.read(tmp_path), **change)
+    (tmp_path / "manifest.json").write_text(forged.text)
+    with pytest.raises(ValueError, match=r"not the name of a part|holds no features"):
+        FeatureStore(tmp_path)
+
+
+def test_an_ablated_model_s_store_is_not_taken(engine, tmp_path):
+    collect_prompts(engine, asked(6), tmp_path)
+    ablated = reader()
+    ablated.model.model.layers[0].mlp.down_proj.weight.data[:, 3] = 0
+    with pytest.raises(ValueError, match="differs in model"):
+        collect_prompts(ablated, asked(6), tmp_path)
 
 
 def test_an_altered_batch_is_found_and_computed_again(engine, tmp_path, caplog):
@@ -126,10 +187,10 @@ def test_an_altered_batch_is_found_and_computed_again(engine, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"engine": lambda: reader(seed=1)}, "model "),
-        ({"prompts": lambda: asked(7)}, "prompts "),
-        ({"activations": lambda: True}, "activations False"),
-        ({"site": lambda: "gate"}, "site 'up'"),
+        ({"engine": lambda: reader(seed=1)}, "model"),
+        ({"prompts": lambda: asked(7)}, "prompts"),
+        ({"activations": lambda: True}, "activations"),
+        ({"site": lambda: "gate"}, "site"),
     ],
 )
 def test_another_models_or_requests_store_is_refused(engine, tmp_path, change, said):
@@ -137,7 +198,7 @@ def test_another_models_or_requests_store_is_refused(engine, tmp_path, change, s
     given = {"engine": engine, "prompts": asked(6)} | {
         name: make() for name, make in change.items()
     }
-    with pytest.raises(ValueError, match=f"holds features with {said}"):
+    with pytest.raises(ValueError, match=f"another features: it differs in {said}"):
         collect_prompts(given.pop("engine"), given.pop("prompts"), tmp_path, **given)
 
 
@@ -160,7 +221,7 @@ def test_bad_input(engine, tmp_path):
         collect_prompts(engine, [], tmp_path)
     with pytest.raises(ValueError, match=r"'no' \(which.*'yes' \(which.*--labels A,B"):
         collect_prompts(engine, asked(2, ("no", "yes")), tmp_path / "labels")
-    with pytest.raises(ValueError, match="holds no features"):
+    with pytest.raises(ValueError, match="holds no kept work"):
         FeatureStore(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="activations=True"):
         collect_prompts(engine, asked(2), tmp_path / "plain").activation()

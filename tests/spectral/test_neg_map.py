@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import negkernel
-from negkernel import spectral
 from neurgrad import demo
 
 FIELDS = ("neg", "pearson", "error", "activation", "base_logprob")
@@ -44,50 +43,6 @@ def test_a_map_is_saved_and_listed(whole, tmp_path):
     frame = whole.to_frame()
     assert len(frame) == whole.neg.size
     np.testing.assert_array_equal(frame["neg"], whole.neg.ravel())
-
-
-def test_an_interrupted_run_goes_on_and_damage_is_found(
-    engine, facts, whole, tmp_path, monkeypatch, caplog
-):
-    monkeypatch.setattr(spectral.neg_map, "CURVES", 300)  # one layer a portion
-    keep = spectral.neg_map.storage.write
-    written = []
-
-    def stop_after_six(path, *rest):
-        if len(written) == 6:
-            raise KeyboardInterrupt
-        keep(path, *rest)
-        written.append(path)
-
-    monkeypatch.setattr(spectral.neg_map.storage, "write", stop_after_six)
-    with pytest.raises(KeyboardInterrupt):
-        engine.neg_map(*facts, folder=tmp_path)
-    damaged = bytearray(written[2].read_bytes())
-    damaged[-5] ^= 1
-    written[2].write_bytes(damaged)
-
-    again = []
-    monkeypatch.setattr(
-        spectral.neg_map.storage,
-        "write",
-        lambda path, *rest: (again.append(path), keep(path, *rest)),
-    )
-    found = engine.neg_map(*facts, folder=tmp_path)
-    assert written[2] in again
-    assert not set(again) & (set(written) - {written[2]})
-    assert len(again) == 2 * engine.n_layers - 5
-    assert "computed again" in caplog.text
-    for name in FIELDS:
-        np.testing.assert_allclose(
-            getattr(found, name), getattr(whole, name), rtol=2e-3, atol=2e-5, err_msg=name
-        )
-
-
-def test_a_folder_of_another_request_is_refused(engine, facts, tmp_path):
-    prompts, targets = [one[:1] for one in facts]
-    engine.neg_map(prompts, targets, folder=tmp_path)
-    with pytest.raises(ValueError, match="differs in radius"):
-        engine.neg_map(prompts, targets, folder=tmp_path, radius=1.0)
 
 
 def test_several_targets(engine, facts, whole):

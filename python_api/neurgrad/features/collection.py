@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,19 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from negkernel.model.environment import computing_as, environment
+from negkernel.results.files import Writer
+from negkernel.results.ledger import at_work
+from negkernel.results.manifest import Manifest
 from neurgrad.features.askable import check_labels, check_length
 from neurgrad.features.batches import batch_size, stream
 from neurgrad.features.identity import identity
 from neurgrad.features.packed import code_dtype
 from neurgrad.features.shards import save_shard
-from neurgrad.features.store import FeatureStore, read_manifest, shard_name, write_manifest
+from neurgrad.features.store import KIND, FeatureStore, shard_name
 from neurgrad.mceval8k import Prompt, Prompts, load, prompts
-from neurgrad.runs.files import replace_file, sha256
 
 if TYPE_CHECKING:
     from negkernel import Engine
-
-log = logging.getLogger(__name__)
 
 SplitName = Literal["train", "valid", "test"]
 
@@ -114,8 +114,8 @@ def collect_prompts(
 ) -> FeatureStore:
     """Collect the features of a list of prompts into a folder.
 
-    A batch is written first and entered into the manifest after, each in one step: the process may
-    be killed at any moment, and the same call then computes what is missing.
+    The process may be killed at any moment, and the same call then computes what is missing;
+    several processes that are given the same prompts and folder share the work.
 
     Raises
     ------
@@ -128,49 +128,29 @@ def collect_prompts(
     check_labels(engine, prompts)
     check_length(engine, prompts)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     asked = identity(engine, prompts, site=site, activations=activations)
     code_dtype(asked["n_labels"])
-    done = _take_up(folder, asked)
-    write_manifest(folder, asked, done)
     step = batch_size(asked["n_labels"], sum(asked["widths"]))
+    batches = {
+        shard_name(rows): rows
+        for start in range(0, len(prompts), step)
+        for rows in [slice(start, min(start + step, len(prompts)))]
+    }
     gold = np.array([prompt.gold for prompt in prompts])
-    for start in range(0, len(prompts), step):
-        rows = slice(start, min(start + step, len(prompts)))
-        name = shard_name(rows)
-        if name not in done:
-            batch = next(
-                stream(
-                    engine, prompts[: rows.stop], site=site, first=start, activations=activations
-                )
-            )
-            write = partial(save_shard, features=batch, gold=gold[rows])
-            replace_file(folder / name, write)
-            done[name] = sha256(folder / name)
-            write_manifest(folder, asked, done)
-        if report is not None:
-            report(rows.stop - rows.start)
+
+    def compute(name: str) -> dict[str, Writer]:
+        rows = batches[name]
+        some = stream(
+            engine, prompts[: rows.stop], site=site, first=rows.start, activations=activations
+        )
+        return {".safetensors": partial(save_shard, features=next(some), gold=gold[rows])}
+
+    wanted = Manifest.of(KIND, asked, environment(engine), list(batches))
+    with (
+        at_work(folder, wanted) as ledger,
+        computing_as(engine, ledger.manifest.environment),
+    ):
+        for name in ledger.share(batches, compute):
+            if report is not None:
+                report(batches[name].stop - batches[name].start)
     return FeatureStore(folder)
-
-
-def _take_up(folder: Path, asked: dict[str, Any]) -> dict[str, str]:
-    """Checksums of the batches that an earlier run kept whole."""
-    for half in folder.glob(".*.partial.*"):  # of a process that was killed while writing
-        half.unlink(missing_ok=True)
-    if not (folder / "manifest.json").exists():
-        return {}
-    manifest = read_manifest(folder)
-    for name, value in manifest["identity"].items():
-        if asked.get(name) != value:
-            raise ValueError(
-                f"{folder} holds features with {name} {value!r}, not {asked.get(name)!r}; choose "
-                "another folder, or delete it to collect again"
-            )
-    done = {}
-    for name, digest in manifest["shards"].items():
-        path = folder / name
-        if path.is_file() and sha256(path) == digest:
-            done[name] = digest
-        else:
-            log.warning("%s is missing or was altered; it is computed again", path)
-    return done

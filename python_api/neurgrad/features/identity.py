@@ -29,7 +29,6 @@ def identity(
     """Everything that a store of features depends on, as JSON can say it."""
     return {
         "model": model_digest(engine.model),
-        "model_name": engine.model.config.name_or_path or type(engine.model).__name__,
         "prompts": prompts_digest(prompts),
         "site": engine.site if site == "paper" else site,
         "activations": activations,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from negkernel.results.ledger import Ledger
+from negkernel.results.manifest import LedgerError, Manifest
 from neurgrad.features.packed import PackedScores, join
 from neurgrad.features.shards import map_tensor, read_scores, read_tensor
-from neurgrad.runs.files import replace_file, sha256
 
-FORMAT, VERSION = "negkernel-features", 2
+KIND = "features"
+
+_BATCH = re.compile(r"prompts-(\d{1,12})-(\d{1,12})")
 
 
 class FeatureStore:
@@ -34,22 +37,16 @@ class FeatureStore:
     Raises
     ------
     ValueError
-        There is no manifest, it is not one that this version reads, or the collection is not
-        complete.
+        There is no manifest, it is not one that this version reads, the collection is not
+        complete, or a file was altered.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        manifest = read_manifest(self.folder)
-        self.identity: dict[str, Any] = manifest["identity"]
-        self._digests: dict[str, str] = manifest["shards"]
-        self._shards = {name: _rows(name) for name in sorted(self._digests, key=_start)}
-        done = sum(rows.stop - rows.start for rows in self._shards.values())
-        if done != self.n_prompts:
-            raise ValueError(
-                f"{self.folder} holds {done} of {self.n_prompts} prompts; collect the same prompts "
-                "into it again to complete it"
-            )
+        self._manifest = Manifest.read(self.folder)
+        self.identity: dict[str, Any] = self._manifest.asked
+        self._shards = _rows_of(self._manifest, self.folder)
+        self.verify()
 
     @property
     def n_prompts(self) -> int:
@@ -101,30 +98,31 @@ class FeatureStore:
     def blocks(self) -> Iterator[tuple[slice, PackedScores]]:
         """Blocks of consecutive prompts that cover the store once, each with its rows."""
         for name, rows in self._shards.items():
-            yield rows, read_scores(self.folder / name, self.n_labels)
+            yield rows, read_scores(self.folder / f"{name}.safetensors", self.n_labels)
 
     def load(self) -> PackedScores:
         """All score orders in memory, one byte (two for K > 4) a prompt and neuron."""
         return join([block for _, block in self.blocks()])
 
     def verify(self) -> None:
-        """Read every file and compare its checksum with the manifest's.
+        """Read every file and compare its checksum with what was written, as opening does.
 
         Raises
         ------
         ValueError
             A file is missing or was altered.
         """
-        for name, digest in self._digests.items():
-            path = self.folder / name
-            if not path.is_file() or sha256(path) != digest:
-                raise ValueError(
-                    f"{path} is missing or was altered; collect the same prompts into "
-                    f"{self.folder} again to restore it"
-                )
+        missing = Ledger(self.folder, self._manifest).missing()
+        if missing:
+            lost = sum(self._shards[name].stop - self._shards[name].start for name in missing)
+            raise ValueError(
+                f"{self.folder} holds {self.n_prompts - lost} of {self.n_prompts} prompts: "
+                f"{missing[0]} is missing or was altered; collect the same prompts into it again "
+                "to complete it"
+            )
 
     def _paths(self) -> list[Path]:
-        return [self.folder / name for name in self._shards]
+        return [self.folder / f"{name}.safetensors" for name in self._shards]
 
     def __repr__(self) -> str:
         Q, K, N = self.shape
@@ -132,43 +130,23 @@ class FeatureStore:
 
 
 def shard_name(rows: slice) -> str:
-    """File of the prompts ``rows``."""
-    return f"prompts-{rows.start}-{rows.stop}.safetensors"
+    """What the batch of the prompts ``rows`` is called."""
+    return f"prompts-{rows.start}-{rows.stop}"
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read and check the manifest of a store.
-
-    Raises
-    ------
-    ValueError
-        There is none, or it is not one that this version reads.
-    """
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text())
-        known = manifest["format"] == FORMAT and manifest["version"] == VERSION
-    except FileNotFoundError as error:
-        raise ValueError(f"{folder} holds no features: there is no {path.name} in it") from error
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}); delete it") from error
-    if not known:
-        raise ValueError(f"{path} is not a manifest that this version reads; delete {folder}")
-    return dict(manifest)
-
-
-def write_manifest(folder: Path, identity: dict[str, Any], digests: dict[str, str]) -> None:
-    """Put a manifest in place in one step."""
-    content = {"format": FORMAT, "version": VERSION, "identity": identity, "shards": digests}
-    replace_file(
-        folder / "manifest.json", lambda path: path.write_text(json.dumps(content, indent=1) + "\n")
-    )
-
-
-def _rows(name: str) -> slice:
-    start, stop = name.removesuffix(".safetensors").split("-")[1:]
-    return slice(int(start), int(stop))
-
-
-def _start(name: str) -> int:
-    return _rows(name).start
+def _rows_of(manifest: Manifest, folder: Path) -> dict[str, slice]:
+    """Prompts of each batch, which have to cover all of them once and in order."""
+    said, parts = manifest.asked, manifest.parts or []
+    sizes = [said.get("n_prompts"), said.get("n_labels"), *(said.get("widths") or [None])]
+    proper = manifest.kind == KIND and all(type(size) is int and size > 0 for size in sizes)
+    found = [_BATCH.fullmatch(part) for part in parts]
+    ends = [(int(m[1]), int(m[2])) for m in found if m is not None]
+    starts = [0, *(stop for _, stop in ends)]
+    if not (
+        proper
+        and len(ends) == len(parts)
+        and all(start == first < stop for (start, stop), first in zip(ends, starts, strict=False))
+        and starts[-1] == said["n_prompts"]
+    ):
+        raise LedgerError(f"{folder} holds no features of prompts, or a manifest that was altered")
+    return {part: slice(*rows) for part, rows in zip(parts, ends, strict=True)}
