@@ -492,8 +492,13 @@ class Engine:
         return self._host.site("paper").name
 
     @guarded
-    def method_for(self, method: str = "auto") -> str:
+    def method_for(self, method: str = "auto", *, check: str | bool = "once") -> str:
         """Return the method that ``method`` comes to for this model.
+
+        Parameters
+        ----------
+        method, check
+            As in :meth:`sweep`; without a check no forward runs, and weights are not read.
 
         Raises
         ------
@@ -502,7 +507,7 @@ class Engine:
         """
         host = self._host
         request = stand_in(host.config.vocab_size)
-        return choose(host, request, Asked(method, host.site("paper"))).name
+        return choose(host, request, Asked(method, host.site("paper"), check)).name
 
     @property
     def memory_budget(self) -> int | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.tiny import build
+from bench.tiny_fixed import FIXED
 from negkernel import __version__
 from neurgrad.cli import main
 from neurgrad.cli.reading.prompt_files import read_prompts
@@ -71,6 +73,18 @@ def test_info_says_what_serves_a_model(negkernel, model: str):
     status, out, _ = negkernel("info", "--model", model)
     assert status == 0
     assert "takes delta" in out
+
+
+@pytest.mark.parametrize(
+    ("model_type", "said"),
+    [("ctrl", "4 layers x 48"), ("deepseek_v3", "4 layers x 48 or 24"), ("gpt_oss", "4 layers x")],
+)
+def test_info_about_models_without_a_family(tmp_path: Path, negkernel, model_type: str, said: str):
+    build(model_type, "causal", FIXED.get(model_type, {})).save_pretrained(tmp_path)
+    status, out, _ = negkernel("info", "--model", tmp_path)
+    assert status == 0
+    assert said in out
+    assert "takes suffix" in out
 
 
 def test_info_refuses_what_is_no_model(tmp_path: Path, negkernel):

@@ -11,6 +11,9 @@ from neurgrad.cli.errors import blame
 if TYPE_CHECKING:
     from rich.table import Table
 
+# Weights of a model that is drawn at random in a moment, so that methods can be tried on it.
+DRAWN = 10**8
+
 
 def info(
     model: Annotated[
@@ -96,19 +99,21 @@ def _model_lines(model: str) -> dict[str, str]:
     path = str(demo.folder(DEMO[model])) if model in DEMO else model
     with blame("--model", model), quiet_loading():
         config = AutoConfig.from_pretrained(path)
-        # Weights that are never written take no memory: pages come with the first touch.
+        kind = auto[checkpoint_task(config, None)]
         with torch.device("meta"):
-            hollow = auto[checkpoint_task(config, None)].from_config(config)
-        engine = Engine(hollow.to_empty(device="cpu"))
+            hollow = kind.from_config(config)
+        drawn = sum(weight.numel() for weight in hollow.parameters()) <= DRAWN
+        # Weights that are never written take no memory: pages come with the first touch.
+        engine = Engine(kind.from_config(config) if drawn else hollow.to_empty(device="cpu"))
     lines = {
         "architecture": f"{type(hollow).__name__} ({config.model_type}), {engine.task}",
         "neurons": f"{engine.n_layers} layers x {_sizes(engine.widths)}; the paper's neuron is the "
         f"site {engine.site!r}",
     }
     for method in ("delta", "suffix", "full"):
-        lines[f"method {method}"] = _serves(engine, method)
-    best = next(name for name in ("delta", "suffix", "full") if lines[f"method {name}"] == "yes")
-    lines["method auto"] = f"takes {best}"
+        lines[f"method {method}"] = _serves(engine, method, "once" if drawn else False)
+    serving = [name for name in ("delta", "suffix", "full") if lines[f"method {name}"] == "yes"]
+    lines["method auto"] = f"takes {serving[0]}" if serving else "none serves the model"
     return lines
 
 
@@ -117,9 +122,9 @@ def _sizes(widths: Any) -> str:
     return " or ".join(f"{width:,}" for width in dict.fromkeys(widths.tolist()))
 
 
-def _serves(engine: Any, method: str) -> str:
+def _serves(engine: Any, method: str, check: str | bool) -> str:
     try:
-        engine.method_for(method)
+        engine.method_for(method, check=check)
     except (NotImplementedError, ValueError) as reason:
         return f"no: {reason}"
     return "yes"
