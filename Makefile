@@ -5,13 +5,14 @@ BIN := .venv/bin
 STAMP := .venv/.negkernel-installed
 LOG := .venv/install.log
 SANITIZED := build/sanitize
+PEERS := .venv-peers
 CSRC := $(shell find csrc -type f)
 
 # pip reads the pins from the environment, so that they also hold where it builds the package.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo real test lint sanitize gpu wheel clean
+.PHONY: demo real test peers lint sanitize gpu wheel clean
 
 demo: $(STAMP)
 	@$(BIN)/negkernel demo
@@ -23,6 +24,11 @@ real: $(STAMP)
 # One worker a core and one thread a worker: threads that wait for each other are slower than that.
 test: lint
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -ra --numprocesses=logical --dist=worksteal
+
+# The libraries whose objects an engine takes, in an environment of its own that reads .venv beneath
+# it: their dependencies are not ours. Where they cannot be had, this says so and fails.
+peers: $(PEERS)/.installed
+	@OMP_NUM_THREADS=1 PYTHONPATH=.:python_api $(PEERS)/bin/python -m pytest -ra tests/peers
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet .
@@ -79,3 +85,14 @@ $(STAMP): setup.py pyproject.toml constraints.txt CMakeLists.txt $(CSRC) | .venv
 	@$(BIN)/python -c 'import torch, negkernel._C' 2> /dev/null \
 	  || echo "The CPU kernels were not built (see $(LOG)); PyTorch runs in their place." >&2
 	@touch $(STAMP)
+
+# What constraints.txt pins and the peers want otherwise is theirs to say in their environment.
+$(PEERS)/.installed: constraints-peers.txt $(STAMP)
+	@rm -rf $(PEERS) && $(BIN)/python -m venv --without-pip $(PEERS)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$(echo $(PEERS)/lib/python3.*/site-packages)/beneath.pth
+	@PIP_CONSTRAINT=constraints-peers.txt $(BIN)/pip --python $(PEERS)/bin/python install \
+	  "$$(grep '^torch==' constraints.txt)" "$$(grep '^transformers==' constraints.txt)" \
+	  nnsight transformer_lens pyvene captum > $(PEERS)/install.log 2>&1 \
+	  || { tail -n 20 $(PEERS)/install.log >&2; echo "The peers cannot be installed here." >&2; exit 1; }
+	@touch $@

@@ -11,10 +11,20 @@ from negkernel.version import __version__
 
 if TYPE_CHECKING:
     from negkernel.engine import Engine
+    from negkernel.model.adapt import adapt
     from negkernel.neurons import Intervention
     from negkernel.results import Gradients, Interventions, NegMap, Sweep
 
-__all__ = ["Engine", "Gradients", "Intervention", "Interventions", "NegMap", "Sweep", "__version__"]
+__all__ = [
+    "Engine",
+    "Gradients",
+    "Intervention",
+    "Interventions",
+    "NegMap",
+    "Sweep",
+    "__version__",
+    "adapt",
+]
 
 _HOMES = {
     "Engine": "negkernel.engine",
@@ -23,6 +33,7 @@ _HOMES = {
     "Interventions": "negkernel.results",
     "NegMap": "negkernel.results",
     "Sweep": "negkernel.results",
+    "adapt": "negkernel.model.adapt",
 }
 
 

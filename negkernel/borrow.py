@@ -12,6 +12,8 @@ from negkernel.fork import undone_in_forks
 
 # Values of a module that say how it computes; what else it holds is its own business.
 _PLAIN = (bool, int, float, str, type(None))
+# What `module.compile()` calls in place of the module: it runs no hooks of the modules inside.
+_COMPILED = "_compiled_call_impl"
 
 
 class ModuleState:
@@ -26,7 +28,8 @@ class ModuleState:
         self._settings: list[tuple[dict[str, Any], dict[str, Any]]] = []
         for module in model.modules():
             own = vars(module)
-            self._settings.append((own, {k: v for k, v in own.items() if isinstance(v, _PLAIN)}))
+            plain = {k: v for k, v in own.items() if isinstance(v, _PLAIN) or k == _COMPILED}
+            self._settings.append((own, plain))
             self._settings.append((module._modules, dict(module._modules)))
             if hasattr(module, "rope_type"):
                 plain = {k: v for k, v in own.items() if k != "_buffers"}
@@ -61,6 +64,8 @@ def borrowed(model: nn.Module) -> Iterator[ModuleState]:
         try:
             model.eval()
             for module in model.modules():
+                if vars(module).get(_COMPILED) is not None:
+                    vars(module)[_COMPILED] = None
                 if vars(module).get("chunk_size_feed_forward"):
                     vars(module)["chunk_size_feed_forward"] = 0
             yield ModuleState(model)

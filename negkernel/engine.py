@@ -33,9 +33,10 @@ class Engine:
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        A causal or masked language model, used where it lies and given back unchanged.
+        A causal or masked language model, used where it lies and given back unchanged; or what
+        another library wraps around one, see :func:`negkernel.adapt`.
     tokenizer : optional
-        Its tokenizer; without one, prompts and targets must be token ids.
+        Its tokenizer, by default the wrapper's; without one, prompts and targets must be token ids.
     task : {"causal", "masked"}, optional
         Taken from the model's architecture by default.
     memory_budget : int, optional
@@ -52,9 +53,10 @@ class Engine:
 
     Attributes
     ----------
-    model, tokenizer
-        As passed in; of a wrapper (``torch.compile``, ``DataParallel``, a PEFT model with LoRA) the
-        model inside.
+    model
+        The Hugging Face model that was passed in, alone or wrapped.
+    tokenizer
+        What its prompts are read with, or None.
 
     Notes
     -----
@@ -81,8 +83,7 @@ class Engine:
         self._host = Host(
             model, tokenizer, task=task, memory_budget=memory_budget, gemm_dtype=gemm_dtype
         )
-        self.model = self._host.model
-        self.tokenizer = tokenizer
+        self.tokenizer = self._host.tokenizer
         self.task = self._host.task
 
     @classmethod
@@ -339,9 +340,9 @@ class Engine:
             is "delta", before the next prompts.
         """
         request = self._host.encode(prompts, targets, position, **encoding)
-        with guard(self._host.model):
+        with guard(self._host.given):
             steps = gradients.by_layer(self._host, request, site=site, method=method, check=check)
-        return guarded_steps(self._host.model, steps)
+        return guarded_steps(self._host.given, steps)
 
     @guarded
     def path_gradients(
@@ -467,6 +468,11 @@ class Engine:
         )
 
     @property
+    def model(self) -> Any:
+        """The Hugging Face model itself."""
+        return self._host.model
+
+    @property
     def n_layers(self) -> int:
         """Layers of the model."""
         return self._host.n_layers
@@ -506,6 +512,7 @@ class Engine:
             Unknown, or not able to serve the model; the message says why.
         """
         host = self._host
+        host.look()
         request = stand_in(host.config.vocab_size)
         return choose(host, request, Asked(method, host.site("paper"), check)).name
 

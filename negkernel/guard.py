@@ -60,7 +60,7 @@ def guarded(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[An
 
     @wraps(method)
     def run(engine: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with guard(engine._host.model):
+        with guard(engine._host.given):
             return method(engine, *args, **kwargs)
 
     return run

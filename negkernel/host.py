@@ -15,7 +15,7 @@ from negkernel.judge.verdicts import Verdicts
 from negkernel.methods.base import Method
 from negkernel.methods.full import Full
 from negkernel.methods.suffix import Suffix
-from negkernel.model.adapt import adapt
+from negkernel.model.adapt import see, tokenizer_of
 from negkernel.model.memory import default_memory_budget
 from negkernel.model.task import model_task
 from negkernel.request.encoding import Encoding, check_names
@@ -53,25 +53,32 @@ class Host:
                 f"gemm_dtype is {shown(gemm_dtype)}; expected a floating torch.dtype such as "
                 "torch.bfloat16, or None"
             )
+        self._passed = model
+        self.look()
+        model = self.model
+        tokenizer = tokenizer_of(self._passed) if tokenizer is None else tokenizer
         known = hasattr(tokenizer, "convert_ids_to_tokens") or hasattr(tokenizer, "mask_token_id")
         if tokenizer is not None and not known:
             raise ValueError(
                 f"tokenizer is {shown(tokenizer)}; expected one as AutoTokenizer returns, or None"
             )
-        model = adapt(model)
         self.task = model_task(model, task)
-        self.model = model
         self.tokenizer = tokenizer
         self.config = model.config.get_text_config()
         self.memory_budget = memory_budget
         self.gemm_dtype = gemm_dtype
         self.verdicts = Verdicts()
-        feed_forwards(model, self.config)  # refuses what is not recognised
+        feed_forwards(self.bare, self.config)  # refuses what is not recognised
+
+    def look(self) -> None:
+        """See what was passed in as it is now, see :class:`negkernel.model.adapt.Seen`."""
+        seen = see(self._passed)
+        self.given, self.bare, self.model = seen.given, seen.bare, seen.model
 
     @property
     def feed_forwards(self) -> list[FeedForward]:
         """Where each layer's neurons are, read anew: modules may have been replaced."""
-        return feed_forwards(self.model, self.config)
+        return feed_forwards(self.bare, self.config)
 
     @property
     def n_layers(self) -> int:
@@ -135,6 +142,7 @@ class Host:
     ) -> Request:
         """Tokenize and check prompts and targets, see :mod:`negkernel.request.prompts`."""
         check_names(encoding)
+        self.look()
         mask_id = self._mask_id(encoding.get("mask_index"))
         reader = Reader.of(self.model, self.tokenizer, mask_id)
         request = encode_request(prompts, targets, reader, **encoding)

@@ -150,7 +150,7 @@ def _serving(host: Host, request: Request, asked: Asked) -> Iterator[tuple[str, 
     """Methods that are not found wanting, best first, with what they are called here."""
     candidates = asked.candidates(host.task, request)
     refused = verdicts_on(host).refused
-    reference = Reference(host.model, host.feed_forwards, asked.site)
+    reference = Reference(host.given, host.feed_forwards, asked.site)
     for i, label in enumerate(candidates):
         name = label if asked.kind == "rows" else f"{label} {asked.kind}"
         if name in refused or label in refused:

@@ -93,7 +93,7 @@ def hear(
         against = reference
         if quantized:
             trial = trial.longest()
-            against = Reference(host.model, host.feed_forwards, reference.site, dense)
+            against = Reference(host.given, host.feed_forwards, reference.site, dense)
             report_kernels(reference, against, trial)
         found = disagreement(method, against, trial, Noise.of(eps))
         if found and label == "delta" and eps > HALF and not quantized:
