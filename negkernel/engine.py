@@ -126,7 +126,7 @@ class Engine:
         prompts: Prompts,
         targets: Targets,
         neurons: Any,
-        shifts: Any,
+        shifts: Any = None,
         *,
         axis: str = "magnitude",
         site: str = "paper",
@@ -149,13 +149,16 @@ class Engine:
         targets : list
             One per prompt, str or token id; or K per prompt.
         neurons : int array [N, 2] or [P, N, 2]
-            (layer, index), 0-based.
+            (layer, index), 0-based; or places of other libraries with all their neurons, or
+            ``{place: indices}``, see :mod:`negkernel.request.places`.
         shifts : float array [J]
-            In units of the activation; a factor on the "scale" axis.
+            In units of the activation; a factor on the "scale" axis. None for ablations.
         axis : {"magnitude", "signed", "scale", "value"}
-            What a shift means, see :mod:`negkernel.sites`.
+            What a shift means, see :mod:`negkernel.sites`. "add" and "replace" are other names of
+            "signed" and "value"; "zero_ablation" and "mean_ablation" put 0 or the neuron's mean
+            over the prompts in its place.
         site : {"paper", "up", "gate", "post", "pre"}
-            Which tensor the neuron is.
+            Which tensor the neuron is; or a place such as "blocks.3.mlp.hook_post".
         resolution : {"grid", "spectral"}
             "grid" computes every shift; "spectral" interpolates each curve from a few rows,
             refined where its estimated error asks for it (:mod:`negkernel.spectral`).
@@ -449,10 +452,13 @@ class Engine:
         host = self._host
         state = host.precision.state
         if neurons is not None:
+            neurons, where = host.place(neurons, site)
             neurons = check_neurons(neurons, len(request), self.widths)
             shifts = check_shifts(shifts, state)
+        else:
+            where = host.site(site)
         kind = "gradients" if neurons is None else "rows"
-        asked = Asked(method, host.site(site), check, kind)
+        asked = Asked(method, where, check, kind)
         return plan(
             self,
             request,

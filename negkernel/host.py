@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Unpack
 
 import numpy as np
@@ -19,6 +20,7 @@ from negkernel.model.adapt import see, tokenizer_of
 from negkernel.model.memory import default_memory_budget
 from negkernel.model.task import model_task
 from negkernel.request.encoding import Encoding, check_names
+from negkernel.request.places import Place, find_place, is_place, named_neurons
 from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Request, Targets, encode_request
 from negkernel.request.reader import Reader
@@ -95,15 +97,48 @@ class Host:
         """Feed-forward neurons of each layer, int64 [L]."""
         return np.array([one.width for one in self.feed_forwards])
 
-    def site(self, name: str) -> Site:
-        """Resolve a site's name for this model, see :func:`negkernel.sites.resolve_site`."""
+    def site(self, name: str, layers: Iterable[int] | None = None) -> Site:
+        """Resolve a site's name, or a place that other libraries name.
+
+        ``layers`` are those that are asked about, which must be the place's where it says one; by
+        default every layer is. See :func:`negkernel.sites.resolve_site` and
+        :mod:`negkernel.request.places`.
+        """
         kinds = {one.gated for one in self.feed_forwards if one.width}
         if len(kinds) > 1:
             raise NotImplementedError(
                 f"some layers of {type(self.model).__name__} have gated feed-forward parts and "
                 "some have not, so that a site is not the same tensor in all of them"
             )
-        return resolve_site(name, kinds.pop())
+        if not is_place(name):
+            return resolve_site(name, kinds.pop())
+        place = self.find(name)
+        others = set(range(self.n_layers) if layers is None else layers) - {place.layer}
+        if place.layer is not None and others:
+            raise ValueError(
+                f"site {shown(name)} is in layer {place.layer}, but layer {min(others)} is asked "
+                f"about too; expected site={place.site!r}"
+            )
+        return resolve_site(place.site, kinds.pop())
+
+    def find(self, name: str) -> Place:
+        """Resolve a place, see :func:`negkernel.request.places.find_place`."""
+        return find_place(name, self.bare, self.feed_forwards)
+
+    def place(self, neurons: Any, site: str) -> tuple[Any, Site]:
+        """Neurons as (layer, index) pairs, and their site: either may be given by a place."""
+        named = named_neurons(neurons, self.find, self.widths)
+        if named is not None:
+            neurons, own = named
+            if site != "paper" and self.site(site, neurons[:, 0]).name != own:
+                raise ValueError(f"neurons are given at the site {own!r}, not {shown(site)}")
+            return neurons, self.site(own)
+        if not is_place(site):
+            return neurons, self.site(site)
+        layer, array = self.find(site).layer, np.asarray(neurons)
+        if layer is not None and array.ndim == 1:
+            neurons = array = np.stack([np.full_like(array, layer), array], axis=1)
+        return neurons, self.site(site, array[..., 0].ravel().tolist())
 
     @property
     def precision(self) -> Precision:

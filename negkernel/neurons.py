@@ -122,7 +122,7 @@ class Intervention:
                 f"neuron ({layer}, {index}) is listed twice in one intervention; add its amounts "
                 "up or use two interventions"
             )
-        check_axis(self.axis)
+        object.__setattr__(self, "axis", check_axis(self.axis))
         check_signs(self.signs, self.axis)
         object.__setattr__(self, "neurons", neurons)
         object.__setattr__(self, "amounts", amounts)

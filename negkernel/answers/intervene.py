@@ -31,7 +31,10 @@ def intervene(
     P, R = len(lists), len(lists[0])
     # A pass serves one site, axis and rule of signs, and the prompts that have interventions of
     # that kind.
-    kinds = [[(host.site(one.site).name, one.axis, one.signs) for one in row] for row in lists]
+    kinds = [
+        [(host.site(one.site, one.neurons[:, 0]).name, one.axis, one.signs) for one in row]
+        for row in lists
+    ]
     asked = Asked(method, host.site(kinds[0][0][0]), check)
 
     def compute(runner: Method) -> Interventions:

@@ -51,7 +51,7 @@ def neg_map(
         settings: dict[str, Any] = {
             "radius": radius,
             "tol": tol,
-            "axis": axis,
+            "axis": spot.axis,
             "site": spot.site.name,
             "method": runner.name,
         }

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from negkernel import spectral
+from negkernel.answers.ablation import ABLATIONS, activations
 from negkernel.answers.run import report_spelling, run
 from negkernel.host import Host
 from negkernel.judge.choice import Asked, answer
@@ -41,9 +42,14 @@ def sweep(
     check_resolution(resolution)
     check_tol(tol)
     metrics = check_metrics(metrics, request.K, resolution)
+    neurons, where = host.place(neurons, site)
     pairs = check_neurons(neurons, len(request), host.widths)
+    ablation = ABLATIONS.get(axis) if isinstance(axis, str) else None
+    if ablation is not None:
+        ablation.check(request, pairs, shifts, resolution)
+        shifts = ablation.shifts
     amounts = check_shifts(shifts, host.precision.state)
-    spot = Spot(host.site(site), check_axis(axis))
+    spot = Spot(where, "value" if ablation else check_axis(axis))
     per_prompt = torch.from_numpy(pairs).expand(len(request), -1, 2)
 
     def compute(runner: Method) -> Sweep:
@@ -55,8 +61,11 @@ def sweep(
             base, activation, curves = measured.base, measured.activation, measured.change
             error, n_rows = measured.error, measured.rows
         else:
+            given = torch.from_numpy(amounts)
+            if ablation is not None:
+                given = ablation.values(activations(host, runner, request, per_prompt, spot))
             base, activation, curves, more = _grid(
-                host, runner, request, per_prompt, amounts, spot, metrics
+                host, runner, request, per_prompt, given, spot, metrics
             )
             error, n_rows = np.zeros(curves.shape[:3], dtype=curves.dtype), curves[:, 0].size
         if "logit_diff" in metrics:
@@ -66,7 +75,7 @@ def sweep(
             **host.identity(),
             neurons=pairs,
             shifts=amounts,
-            axis=axis,
+            axis=axis if ablation else spot.axis,
             site=spot.site.name,
             method=runner.name,
             resolution=resolution,
@@ -86,16 +95,19 @@ def _grid(
     runner: Method,
     request: Request,
     neurons: torch.Tensor,
-    shifts: np.ndarray,
+    amounts: torch.Tensor,
     spot: Spot,
     metrics: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-    """Every shift: base [P, K], activation [P, N], curves [P, K, N, J], the further metrics."""
-    (P, N, _), J = neurons.shape, len(shifts)
-    amounts = torch.from_numpy(shifts)
+    """Every one of ``amounts`` [J] or [P, N, J].
+
+    Returns base [P, K], activation [P, N], curves [P, K, N, J] and the further metrics.
+    """
+    (P, N, _), J = neurons.shape, amounts.shape[-1]
+    each = amounts.expand(P, N, J)
 
     def rows(first: int, last: int) -> Rows:
-        return sweep_rows(neurons[first:last], amounts)
+        return sweep_rows(neurons[first:last], each[first:last])
 
     readings = bool({"kl", "rank"} & set(metrics))
     work = Work.of(request, rows, neurons, spot, readings=readings)

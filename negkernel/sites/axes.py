@@ -11,6 +11,8 @@ from negkernel.arguments import check_choice
 from negkernel.sites.site import Inner, Site
 
 AXES = ("magnitude", "signed", "scale", "value")
+# What other libraries call them.
+_ALIASES = {"add": "signed", "replace": "value"}
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class Spot:
 
 
 def check_axis(axis: str) -> str:
-    """Return ``axis`` if it is one of :data:`AXES`."""
-    return check_choice("axis", axis, AXES)
+    """Return ``axis`` if it is one of :data:`AXES`, or the one it is another name of."""
+    known = _ALIASES.get(axis, axis) if isinstance(axis, str) else axis
+    return check_choice("axis", known, AXES)
 
 
 def shift_amount(activation: Tensor, amount: Tensor, axis: str) -> Tensor:

@@ -42,7 +42,9 @@ class Kept(Engine):
         self.plain = plain
         self._folder = folder
 
-    def sweep(self, prompts: Any, targets: Any, neurons: Any, shifts: Any, **how: Any) -> Sweep:
+    def sweep(
+        self, prompts: Any, targets: Any, neurons: Any, shifts: Any = None, **how: Any
+    ) -> Sweep:
         """See :meth:`negkernel.Engine.sweep`."""
         pairs = np.asarray(neurons)
         own = list(pairs) if pairs.ndim == 3 else [pairs] * len(prompts)
