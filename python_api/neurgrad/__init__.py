@@ -2,8 +2,8 @@
 
 Neuron empirical gradients of real prompts, their pictures, skill-neuron probes and the benchmark
 they are read from. The subpackages are loaded when first used, so that importing ``neurgrad``
-costs nothing: ``analysis``, ``attribution``, ``demo``, ``features``, ``mceval8k``, ``plots``,
-``probes`` and ``runs``.
+costs nothing: ``analysis``, ``attribution``, ``compat``, ``demo``, ``features``, ``mceval8k``,
+``plots``, ``probes`` and ``runs``.
 """
 
 from importlib import import_module
@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING, Any
 from negkernel.version import __version__
 
 if TYPE_CHECKING:
-    from neurgrad import analysis, attribution, demo, features, mceval8k, plots, probes, runs
+    from neurgrad import (
+        analysis,
+        attribution,
+        compat,
+        demo,
+        features,
+        mceval8k,
+        plots,
+        probes,
+        runs,
+    )
 
 __all__ = [
     "__version__",
     "analysis",
     "attribution",
+    "compat",
     "demo",
     "features",
     "mceval8k",
