@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from negkernel.engine import Engine
     from negkernel.model.adapt import adapt
     from negkernel.neurons import Intervention
-    from negkernel.results import Gradients, Interventions, NegMap, Sweep
+    from negkernel.results import Gradients, Interventions, NegMap, Patches, Sweep
 
 __all__ = [
     "Engine",
@@ -21,6 +21,7 @@ __all__ = [
     "Intervention",
     "Interventions",
     "NegMap",
+    "Patches",
     "Sweep",
     "__version__",
     "adapt",
@@ -32,6 +33,7 @@ _HOMES = {
     "Gradients": "negkernel.results",
     "Interventions": "negkernel.results",
     "NegMap": "negkernel.results",
+    "Patches": "negkernel.results",
     "Sweep": "negkernel.results",
     "adapt": "negkernel.model.adapt",
 }

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from negkernel.answers import gradients, intervene, neg_map, readout, sweep
+from negkernel.answers import gradients, intervene, neg_map, patch, readout, sweep
 from negkernel.guard import guard, guarded, guarded_steps
 from negkernel.host import Host
 from negkernel.judge.choice import METHODS as METHODS
@@ -22,7 +22,7 @@ from negkernel.plan import Plan, plan
 from negkernel.request.encoding import Encoding
 from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Targets
-from negkernel.results import Gradients, Interventions, NegMap, Sweep
+from negkernel.results import Gradients, Interventions, NegMap, Patches, Sweep
 from negkernel.sites import check_axis
 from negkernel.spectral import check_resolution
 
@@ -278,6 +278,49 @@ class Engine:
         """
         request = self._host.encode(prompts, targets, position, **encoding)
         return intervene.intervene(self._host, request, interventions, method=method, check=check)
+
+    @guarded
+    def patch(
+        self,
+        prompts: Prompts,
+        sources: Prompts,
+        targets: Targets,
+        neurons: Any = None,
+        *,
+        site: str = "paper",
+        method: str = "auto",
+        check: str | bool = "once",
+        folder: str | Path | None = None,
+        **encoding: Unpack[Encoding],
+    ) -> Patches:
+        """Give each neuron alone the value it has on a source prompt: exact activation patching.
+
+        Parameters
+        ----------
+        sources : list
+            One for each prompt, in any form that prompts have, of any length.
+        neurons : int array [N, 2], optional
+            By default all.
+        folder : path, optional
+            Keep finished portions there, as of :meth:`neg_map`.
+
+        Returns
+        -------
+        Patches
+            ``logprob_shift`` and the first-order ``logprob_estimate``, [P, N].
+        """
+        request = self._host.encode(prompts, targets, **encoding)
+        return patch.patch(
+            self._host,
+            request,
+            sources,
+            neurons,
+            site=site,
+            method=method,
+            check=check,
+            folder=folder,
+            encoding=encoding,
+        )
 
     @guarded
     def gradients(

@@ -59,7 +59,7 @@ def neg_map(
         with ExitStack() as work:
             ledger = None
             if kept is not None:
-                wanted = _manifest(host, request, settings, list(pieces))
+                wanted = manifest_of(host, "NEG map", request, settings, list(pieces))
                 ledger = work.enter_context(at_work(kept, wanted))
                 work.enter_context(computing_as(host, ledger.manifest.environment))
                 runner = host.method(runner.name)  # with the memory of those who began
@@ -90,9 +90,10 @@ def _measure(
     )
 
 
-def _manifest(
-    host: Host, request: Request, settings: Mapping[str, Any], parts: Sequence[str]
+def manifest_of(
+    host: Host, kind: str, request: Request, settings: Mapping[str, Any], parts: Sequence[str]
 ) -> Manifest:
+    """Describe work on a request: everything that its results depend on, and its parts."""
     asked = {
         **settings,
         "weights": model_digest(host.model),
@@ -103,4 +104,4 @@ def _manifest(
         "shifted": request.elsewhere,
         "target_ids": request.target_ids.tolist(),
     }
-    return Manifest.of("NEG map", asked, environment(host), parts)
+    return Manifest.of(kind, asked, environment(host), parts)

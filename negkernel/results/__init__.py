@@ -3,6 +3,7 @@
 from negkernel.results.gradients import Gradients
 from negkernel.results.interventions import Interventions
 from negkernel.results.neg_map import NegMap
+from negkernel.results.patches import Patches
 from negkernel.results.sweep import Sweep
 
-__all__ = ["Gradients", "Interventions", "NegMap", "Sweep"]
+__all__ = ["Gradients", "Interventions", "NegMap", "Patches", "Sweep"]

@@ -97,7 +97,7 @@ def test_one_prompt(case):
     probs, grads, acts = Plain(ngrad, prompts[0]).scores(LABELS[0][:1])
     token = ngrad.encode_token(LABELS[0][0])
     prob, scores, found = ngrad.get_neg_per_prompt(prompts[0], LABELS[0][0])
-    close(prob, probs[token])
+    close(prob, probs[token][None])
     close(scores, neurgrad(grads, acts))
     close(found, acts[:, None], 1e-4)
     close(ngrad.get_neg_per_prompt(prompts[0], LABELS[0][0], gc=True)[1], grads)

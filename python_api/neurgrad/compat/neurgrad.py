@@ -138,10 +138,10 @@ class NeurGrad:
 
         Returns
         -------
-        prob [1], scores [1, L, N], activations [L, 1, N]
+        prob [1, 1], scores [1, L, N], activations [L, 1, N]
         """
         prob, scores, acts = self._gradients([prompt], [[label]], act_threshold, gc)
-        return prob[:, 0], scores[:, 0], acts.transpose(0, 1)
+        return prob, scores[:, 0], acts.transpose(0, 1)
 
     def get_negs_in_batch(
         self,
