@@ -1,4 +1,4 @@
-"""FLOPs and bytes of what the engine computes, from a model's sizes alone."""
+"""Count the FLOPs of what the engine computes, from a model's sizes alone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from negkernel.delta.budget import MAX_ROWS
+import torch
 
 
 @dataclass(frozen=True)
 class Sizes:
     """What the price depends on: layers, hidden size, vocabulary, neurons, weights of a layer.
 
-    ``batch`` is the largest number of rows that run at once.
+    ``itemsize`` is the bytes of a number of a result.
     """
 
     L: int
@@ -22,7 +21,7 @@ class Sizes:
     V: int
     I: int
     layer_weights: float
-    batch: int
+    itemsize: int
 
     @classmethod
     def of(cls, engine: Any) -> Sizes:
@@ -45,7 +44,7 @@ class Sizes:
             V=config.vocab_size,
             I=engine.n_neurons,
             layer_weights=inner / engine.n_layers,
-            batch=MAX_ROWS.get(engine.model.device.type, MAX_ROWS["cuda"]),
+            itemsize=8 if engine.model.dtype == torch.float64 else 4,
         )
 
     def layers(self, tokens: float, seen: float) -> float:
@@ -61,24 +60,15 @@ class Sizes:
         """FLOPs of a prompt of S tokens with the logits of one position."""
         return self.L * self.layers(S, S / 2) + self.head
 
-    def row(self, S: float, layer: np.ndarray, method: str, task: str) -> np.ndarray:
-        """FLOPs of one shifted forward that enters at `layer` [...]."""
+    def row(self, S: float, carried: int, layer: np.ndarray, method: str) -> np.ndarray:
+        """FLOPs of one shifted forward that enters at `layer` [...] and reaches some positions."""
         if method == "full":
             return np.full(layer.shape, self.prefill(S))
         above = np.full(layer.shape, self.L) if method == "suffix" else self.L - 1 - layer
-        # A masked model passes the shift on to every position.
-        return above * self.layers(S if task == "masked" else 1, S) + self.head
+        return above * self.layers(carried, S) + self.head
 
-    def gradient(self, S: float, K: int, method: str, task: str) -> float:
+    def gradient(self, S: float, carried: int, K: int, method: str) -> float:
         """FLOPs of a prompt's gradients for K targets."""
-        if method == "delta" and task == "causal":
-            return self.prefill(S) + K * (self.L * self.layers(1, S) + self.head)
+        if method == "delta":
+            return self.prefill(S) + K * (self.L * self.layers(carried, S) + self.head)
         return self.prefill(S) * (1 + 2 * K)
-
-
-def scratch_bytes(sizes: Sizes, lengths: np.ndarray, rows: int, itemsize: int, budget: int) -> int:
-    """Memory of one batch of rows and of the traces of all prompts, at most the budget."""
-    batch = min(rows, sizes.batch) * (8 * sizes.H + 4 * sizes.I)
-    traces = len(lengths) * (sizes.L * (4 * sizes.H + 2 * sizes.I) + 4 * sizes.V)
-    kv = int(lengths.sum()) * 2 * sizes.L * sizes.H
-    return min(budget, (batch + traces + kv) * itemsize)

@@ -18,7 +18,7 @@ from negkernel.judge.trial import stand_in
 from negkernel.methods.base import LayerGradients
 from negkernel.model.loading import load
 from negkernel.neurons import Intervention, check_neurons, check_shifts, every_neuron
-from negkernel.plan import Plan, plan
+from negkernel.plan import Plan, plan_gradients, plan_sweep
 from negkernel.request.encoding import Encoding
 from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Targets
@@ -492,28 +492,19 @@ class Engine:
             Rows, FLOPs, bytes and seconds.
         """
         request = self._host.encode(prompts, targets, position, **encoding)
-        host = self._host
-        state = host.precision.state
-        if neurons is not None:
-            neurons, where = host.place(neurons, site)
-            neurons = check_neurons(neurons, len(request), self.widths)
-            shifts = check_shifts(shifts, state)
-        else:
-            where = host.site(site)
-        kind = "gradients" if neurons is None else "rows"
-        asked = Asked(method, where, check, kind)
-        return plan(
-            self,
-            request,
-            neurons,
-            shifts,
-            axis=check_axis(axis),
-            site=asked.site.name,
-            method=choose(host, request, asked).name,
-            resolution=check_resolution(resolution),
-            budget=host.budget,
-            itemsize=state.itemsize,
-            calibrate=calibrate,
+        host, resolution = self._host, check_resolution(resolution)
+        how = {"site": site, "axis": check_axis(axis)}
+        if neurons is None:
+            runner = choose(host, request, Asked(method, host.site(site), check, "gradients"))
+            return plan_gradients(self, request, runner, {"site": site}, calibrate=calibrate)
+        pairs, where = host.place(neurons, site)
+        grid = (
+            check_neurons(pairs, len(request), self.widths),
+            check_shifts(shifts, host.precision.state),
+        )
+        runner = choose(host, request, Asked(method, where, check))
+        return plan_sweep(
+            self, request, runner, grid, how, resolution=resolution, calibrate=calibrate
         )
 
     @property

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from negkernel.arguments import check_flag
-from negkernel.costs import Sizes, scratch_bytes
+from negkernel.costs import Sizes
+from negkernel.methods.base import Method
 from negkernel.request.prompts import Request
 
 TRIAL_SECONDS = 0.4  # a trial batch that takes at least this long is trusted
@@ -62,21 +63,10 @@ class Plan:
         )
 
 
-def plan(
-    engine: Any,
-    request: Request,
-    neurons: np.ndarray | None,
-    shifts: np.ndarray | None,
-    *,
-    axis: str,
-    site: str,
-    method: str,
-    resolution: str = "grid",
-    budget: int,
-    itemsize: int,
-    calibrate: bool,
+def plan_gradients(
+    engine: Any, request: Request, runner: Method, how: dict[str, Any], *, calibrate: bool
 ) -> Plan:
-    """Price checked input; see :meth:`negkernel.Engine.plan`.
+    """Price gradients; see :meth:`negkernel.Engine.plan`.
 
     Parameters
     ----------
@@ -84,86 +74,119 @@ def plan(
         Whose model runs.
     request : Request
         P prompts with K targets each.
-    neurons : int array [N, 2] or [P, N, 2], or None
-        None prices gradients.
-    shifts : float array [J] or None
-        None where `neurons` is.
-    method : str
-        A method that serves the model, not "auto".
-    resolution : {"grid", "spectral"}
-        A spectral sweep also takes the gradients of its prompts.
-    budget, itemsize : int
-        Bytes of scratch allowed, and of a number of the state.
+    runner : Method
+        What will run.
+    how : dict
+        Further keywords of :meth:`Engine.gradients`.
     """
     check_flag("calibrate", calibrate)
-    sizes = Sizes.of(engine)
-    lengths = np.array([len(tokens) for tokens in request.tokens])
-    P, K = request.target_ids.shape
-    longest = int(lengths.argmax())
-    tokens = [request.tokens[longest]]
-    targets = [request.target_ids[longest].tolist()]
+    sizes, (P, K) = Sizes.of(engine), request.target_ids.shape
+    prices = [
+        sizes.gradient(len(ids), n, K, runner.name)
+        for ids, n in zip(request.tokens, _carried(engine, request), strict=True)
+    ]
+    seconds = None
+    if calibrate:
+        n, spent = 0, 0.0
+        while n < P and spent < TRIAL_SECONDS:
+            n = min(P, 4 * n) or 1
+            few = [request.tokens[:n], request.target_ids[:n].tolist()]
+            at = _position(request, slice(0, n))
+            start = time.perf_counter()
+            engine.gradients(*few, method=runner.name, position=at, **how)
+            spent = time.perf_counter() - start
+        seconds = spent * sum(prices) / sum(prices[:n])
+    results = (P * (K + 1) * sizes.L * sizes.I + P * K) * sizes.itemsize
+    return Plan(
+        method=runner.name,
+        prompts=P,
+        rows=0,
+        flops=float(sum(prices)),
+        scratch_bytes=runner.scratch(request, P * K),
+        result_bytes=results,
+        seconds=seconds,
+    )
 
-    if neurons is None or shifts is None:
-        prices = [sizes.gradient(S, K, method, engine.task) for S in lengths]
-        seconds = None
-        if calibrate:
-            n, spent = 0, 0.0
-            while n < P and spent < TRIAL_SECONDS:
-                n = min(P, 4 * n) or 1
-                few = [request.tokens[:n], request.target_ids[:n].tolist()]
-                start = time.perf_counter()
-                engine.gradients(*few, site=site, method=method)
-                spent = time.perf_counter() - start
-            seconds = spent * sum(prices) / sum(prices[:n])
-        results = (P * (K + 1) * sizes.L * sizes.I + P * K) * itemsize
-        scratch = scratch_bytes(sizes, lengths, P * K, itemsize, budget)
-        return Plan(method, P, 0, float(sum(prices)), scratch, results, seconds)
 
+def plan_sweep(
+    engine: Any,
+    request: Request,
+    runner: Method,
+    grid: tuple[np.ndarray, np.ndarray],
+    how: dict[str, Any],
+    *,
+    resolution: str,
+    calibrate: bool,
+) -> Plan:
+    """Price a sweep; see :meth:`negkernel.Engine.plan`.
+
+    Parameters
+    ----------
+    engine, request, runner
+        As of :func:`plan_gradients`.
+    grid : int array [N, 2] or [P, N, 2], float array [J]
+        Checked neurons and shifts.
+    how : dict
+        Further keywords of :meth:`Engine.sweep`.
+    resolution : {"grid", "spectral"}
+        A spectral sweep also takes the gradients of its prompts.
+    """
+    check_flag("calibrate", calibrate)
+    sizes, (P, K) = Sizes.of(engine), request.target_ids.shape
+    lengths, carried = [len(ids) for ids in request.tokens], _carried(engine, request)
+    neurons, shifts = grid
     spectral = resolution == "spectral"
     J = min(len(shifts), SPECTRAL_ROWS) if spectral else len(shifts)
     pairs = np.broadcast_to(neurons, (P, *neurons.shape[-2:]))
     N = pairs.shape[1]
-    prefills = sum(
-        sizes.gradient(S, K, method, engine.task) if spectral else sizes.prefill(S) for S in lengths
-    )
+    bases = sum(map(sizes.prefill, lengths))
+    slopes = sum(sizes.gradient(*own, K, runner.name) for own in zip(lengths, carried, strict=True))
+    prefills = slopes if spectral else bases
     per_row = [
-        sizes.row(S, layer, method, engine.task)
-        for S, layer in zip(lengths, pairs[..., 0], strict=True)
+        sizes.row(*own, runner.name) for own in zip(lengths, carried, pairs[..., 0], strict=True)
     ]
     row_flops = J * float(np.sum(per_row))
     seconds = None
     if calibrate:
+        p = int(np.argmax(lengths))
         spread = np.linspace(0, N - 1, min(N, 16)).astype(int)
+        asked = [request.tokens[p]], [request.target_ids[p].tolist()]
+        at = _position(request, slice(p, p + 1))
 
         def run(n: int) -> None:
-            few = pairs[longest, spread[: max(1, n // J)]]
-            engine.sweep(
-                tokens,
-                targets,
-                few,
-                np.resize(shifts, min(n, J)),
-                axis=axis,
-                site=site,
-                method=method,
-            )
+            few, some = pairs[p, spread[: max(1, n // J)]], np.resize(shifts, min(n, J))
+            engine.sweep(*asked, few, some, method=runner.name, position=at, **how)
 
         def cost(n: int) -> float:
-            chosen = spread[: max(1, n // J)]
-            return float(np.sum(per_row[longest][chosen])) * min(n, J)
+            return float(np.sum(per_row[p][spread[: max(1, n // J)]])) * min(n, J)
 
         per_prompt, per_flop = trial(run, cost, most=len(spread) * J)
-        slopes = prefills - sum(sizes.prefill(S) for S in lengths)
-        seconds = P * per_prompt + per_flop * (row_flops + slopes)
+        seconds = P * per_prompt + per_flop * (row_flops + prefills - bases)
     return Plan(
-        method=method,
+        method=runner.name,
         prompts=P,
         rows=P * N * J,
         flops=prefills + row_flops,
-        scratch_bytes=scratch_bytes(sizes, lengths, P * N * J, itemsize, budget),
-        result_bytes=(P * N * (K * (len(shifts) + 1) + 1)) * itemsize,
+        scratch_bytes=runner.scratch(request, P * N * J),
+        result_bytes=(P * N * (K * (len(shifts) + 1) + 1)) * sizes.itemsize,
         seconds=seconds,
         resolution=resolution,
     )
+
+
+def _carried(engine: Any, request: Request) -> list[int]:
+    """How many positions of each prompt a shift reaches."""
+    lengths = [len(ids) for ids in request.tokens]
+    if engine.task == "masked":
+        return lengths
+    return [n - min(at) for n, at in zip(lengths, request.shifted, strict=True)]
+
+
+def _position(request: Request, prompts: slice) -> Any:
+    """Where neurons of some prompts are shifted, as :class:`Engine` takes it."""
+    if request.summed:
+        return "all"
+    return None if request.elsewhere is None else [at[0] for at in request.elsewhere[prompts]]
 
 
 def trial(

@@ -64,7 +64,7 @@ def computed(
     dtype = host.result_dtype
     prob = np.empty((P, K), dtype)
     found = {"cg": np.full((P, K, L, I), np.nan, dtype)}
-    if any(len(at) > 1 for at in request.shifted):
+    if request.summed:
         found |= {name: np.full_like(found["cg"], np.nan) for name in ("magnitude", "scale")}
     activation = np.full((P, L, I), np.nan, dtype)
     for part in runner.gradients(request, site, log=log):

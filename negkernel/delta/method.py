@@ -155,16 +155,27 @@ class Delta:
                 shifted=shifted,
             )
 
+    def scratch(self, request: Request, rows: int) -> int:
+        """See :class:`negkernel.methods.base.Method`."""
+        sizes = self._sizes(request)
+        longest, widest = (max(size) for size in zip(*sizes, strict=True))
+        at_once = min(rows, self.budget.batch(longest, widest))
+        bases = min(sum(self.budget.base(*size) for size in sizes), self.budget.memory // 2)
+        return bases + at_once * self.budget.row(longest, widest)
+
     def trace(self, request: Request) -> Trace:
         """Run the base computation of a request's prompts."""
         return trace(self.model, request.tokens, request.positions, request.shifted)
 
     def groups(self, request: Request | Work) -> Iterator[tuple[int, int]]:
         """Split prompts into runs whose traces fit in half of the memory budget."""
+        return self.budget.groups(self.budget.base(*size) for size in self._sizes(request))
+
+    def _sizes(self, request: Request | Work) -> list[tuple[int, int]]:
+        """Tokens of each prompt, and the positions that it carries."""
         lengths = [len(tokens) for tokens in request.tokens]
         at = carried(lengths, request.positions, request.shifted, self.model.causal)
-        sizes = zip(lengths, at.all.start.diff().tolist(), strict=True)
-        return self.budget.groups(self.budget.base(*size) for size in sizes)
+        return list(zip(lengths, at.all.start.diff().tolist(), strict=True))
 
 
 def _sizes(base: Trace) -> tuple[int, int]:

@@ -77,7 +77,7 @@ class Asked:
                 "changes; expected 'auto', 'delta' or 'full'"
             )
         serving = _SERVING[self.kind, task]
-        if request.elsewhere is not None:
+        if request.moved:
             if self.method == "suffix":
                 raise NotImplementedError(
                     "method 'suffix' runs the last token alone and cannot shift neurons at "

@@ -148,6 +148,7 @@ def hear_slopes(
         spelling_ids=np.array([[-1]]),
         single=True,
         elsewhere=None,
+        summed=False,
     )
     found = slopes(method, some)
     gradient = [

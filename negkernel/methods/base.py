@@ -227,6 +227,10 @@ class Method(Protocol):
         """Compute the base of all prompts, some at a time, in order."""
         ...
 
+    def scratch(self, request: Request, rows: int) -> int:
+        """Bytes beside the model and the results that ``rows`` rows of the prompts take."""
+        ...
+
     def groups(self, request: Request) -> Iterator[tuple[int, int]]:
         """Prompts ``first:last`` that :meth:`open` takes together, also if asked of them alone."""
         ...

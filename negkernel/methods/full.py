@@ -43,6 +43,10 @@ class Full(OwnModules):
         super().__init__(model, feed_forwards)
         self.rows = rows
 
+    def tokens(self, length: int) -> int:
+        """See :class:`OwnModules`: all of them."""
+        return length
+
     @torch.no_grad()
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""

@@ -31,6 +31,21 @@ class OwnModules(ABC):
         self.model = model
         self.feed_forwards = feed_forwards
 
+    rows: int  # of one batch
+
+    @abstractmethod
+    def tokens(self, length: int) -> int:
+        """Tokens that a row of a prompt of ``length`` tokens runs through the model."""
+
+    def scratch(self, request: Request, rows: int) -> int:
+        """See :class:`negkernel.methods.base.Method`; hidden states, neurons and logits."""
+        config = self.model.config.get_text_config()
+        widest = max(one.width for one in self.feed_forwards)
+        longest = max(len(tokens) for tokens in request.tokens)
+        token = self.tokens(longest) * (8 * config.hidden_size + 4 * widest)
+        size = torch.finfo(self.model.dtype).bits // 8
+        return min(rows, self.rows) * (token + 3 * config.vocab_size) * size
+
     @abstractmethod
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""

@@ -44,6 +44,7 @@ class Suffix(OwnModules):
     """
 
     name = "suffix"
+    rows = 1024  # in one sequence: their mask grows with the square
 
     def __init__(self, model: Any, feed_forwards: Sequence[FeedForward], memory_budget: int):
         super().__init__(model, feed_forwards)
@@ -53,10 +54,14 @@ class Suffix(OwnModules):
         if reason is not None:
             self._copy_since(reason)
 
+    def tokens(self, length: int) -> int:
+        """See :class:`OwnModules`: the last one."""
+        return 1
+
     @torch.no_grad()
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""
-        if work.elsewhere is not None:
+        if work.shifted != [[at] for at in work.positions]:
             raise NotImplementedError(
                 "method 'suffix' runs the last token alone and cannot shift neurons at others; use "
                 "'delta' or 'full' (or 'auto')"
@@ -205,7 +210,7 @@ class Suffix(OwnModules):
         if self._packed:
             # The mask is n x (length + n): solve for n with half of the budget each.
             quadratic = int((self.memory_budget / (4 * size)) ** 0.5)
-            return max(1, min(quadratic, self.memory_budget // (2 * per_row), 1024))
+            return max(1, min(quadratic, self.memory_budget // (2 * per_row), self.rows))
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         head_dim = getattr(config, "head_dim", None) or (
             config.hidden_size // config.num_attention_heads

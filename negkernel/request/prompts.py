@@ -40,6 +40,8 @@ class Request:
         One target per prompt was given as such: results drop the axis K.
     elsewhere : list of list of int, optional
         Positions of each prompt where neurons are shifted, ascending; None: where it is read.
+    summed : bool
+        Gradients are sums over the positions of each prompt.
     """
 
     tokens: list[list[int]]
@@ -50,6 +52,7 @@ class Request:
     spelling_ids: np.ndarray
     single: bool
     elsewhere: list[list[int]] | None = None
+    summed: bool = False
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -72,10 +75,16 @@ class Request:
 
     def at(self, position: Position, *, causal: bool) -> Request:
         """Shift neurons at ``position``, see :mod:`negkernel.request.positions`."""
+        if position is None:
+            return self
         lengths = [len(tokens) for tokens in self.tokens]
         found = shifted_positions(position, lengths, self.positions, causal=causal)
-        same = found == [[at] for at in self.positions]
-        return self if same else replace(self, elsewhere=found)
+        return replace(self, elsewhere=found, summed=isinstance(position, str))
+
+    @property
+    def moved(self) -> bool:
+        """Whether neurons are shifted at other positions than those that are read."""
+        return self.shifted != [[at] for at in self.positions]
 
     def take(self, index: Sequence[int]) -> Request:
         """The prompts ``index``."""
@@ -88,6 +97,7 @@ class Request:
             spelling_ids=self.spelling_ids[index],
             single=self.single,
             elsewhere=None if self.elsewhere is None else [self.elsewhere[i] for i in index],
+            summed=self.summed,
         )
 
     def squeeze(self, array: np.ndarray) -> np.ndarray:

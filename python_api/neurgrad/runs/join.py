@@ -58,6 +58,8 @@ def _along(axis: str, parts: Sequence[P]) -> P:
     if axis == "P":
         for name in ("prompts", "targets", "prompt_tokens"):
             joined[name] = [item for part in parts for item in getattr(part, name)]
+        if first.positions is not None:
+            joined["positions"] = [own for part in parts for own in part.positions or []]
     if isinstance(first, Sweep):
         joined["rows"] = sum(part.rows for part in parts if isinstance(part, Sweep))
     return replace(first, **joined)

@@ -38,6 +38,7 @@ class Job:
     resume: bool
     output: Path | None
     plot: Path | None
+    position: int | str | None = None
     shifts: np.ndarray | None = None
     shifts_text: str = ""
     axis: str = "magnitude"
@@ -49,6 +50,7 @@ class Job:
         shared = {
             "--neurons": self.neurons_text,
             "--site": self.site,
+            "--position": self.position,
             "--method": self.method,
             "--target-prefix": self.target_prefix,
             "--mask-index": self.mask_index,
@@ -75,6 +77,7 @@ def read_job(
     output: Path | None,
     plot: Path | None,
     resume: bool,
+    position: str | None = None,
     shifts: str | None = None,
     tol: float = Job.tol,
     **options: Any,
@@ -108,6 +111,7 @@ def read_job(
         file=prompts,
         neurons=choice,
         neurons_text=neurons,
+        position=_position(position),
         shifts=grid,
         shifts_text=shifts or "",
         output=output,
@@ -116,6 +120,15 @@ def read_job(
         tol=tol,
         **options,
     )
+
+
+def _position(text: str | None) -> int | str | None:
+    if text is None or text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        refuse("--position", f"{text!r}: expected an integer, or all")
 
 
 def _prompts(

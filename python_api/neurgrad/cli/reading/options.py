@@ -114,6 +114,16 @@ SiteOption = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+PositionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--position",
+        metavar="TOKEN",
+        help="Where neurons are shifted: a token of the prompt from 0, from its end from -1, or "
+        "all; the probed one by default.",
+        rich_help_panel=_WHAT,
+    ),
+]
 AxisOption = Annotated[
     Axis,
     typer.Option(

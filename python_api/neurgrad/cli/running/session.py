@@ -124,6 +124,7 @@ class Session:
         job = self.job
         return {
             "site": job.site,
+            "position": job.position,
             "method": job.method,
             "target_prefix": job.target_prefix,
             "mask_index": job.mask_index,
@@ -166,6 +167,9 @@ class Session:
         if reason.startswith("mask_index"):
             reason = reason.replace("prompt 0", f"prompt {row - 1}")
             refuse("--mask-index", f"{self.job.mask_index}: {reason}")
+        if reason.startswith("position"):
+            reason = reason.replace("prompt 0", f"prompt {row - 1}")
+            refuse("--position", f"{self.job.position}: {reason}")
         reason = reason.removeprefix("prompt 0 ")
         about_target = reason.startswith("target")
         if self.job.file is not None:
