@@ -20,6 +20,7 @@ BENCHMARKS = {
     "attribution": "scores of all neurons: IG, LPI and NEG against the usual ways",
     "spectral": "curves from a few shifts: against the grid, and how honest their errors are",
     "collection": "gradient features of prompts against only reading the prompts",
+    "patching": "exact activation patching of all neurons against its first-order estimate",
     "coverage": "every causal and masked type of transformers: the engine against plain forwards",
     "ranking": "probes' ranking and size search: packed orders against numpy int8",
 }

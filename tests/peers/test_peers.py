@@ -77,6 +77,21 @@ def test_nnsight(model, tokenizer):
     assert_same(language, right)
 
 
+def test_a_sweep_in_nnsight_is_one_here(model):
+    nnsight = pytest.importorskip("nnsight", reason=WHY)
+    wrapper, gated = nnsight.NNsight(model), hasattr(model, "model")
+    module = wrapper.model.layers[1].mlp.up_proj if gated else wrapper.transformer.h[1].mlp.c_fc
+    name = "model.layers[1].mlp.up_proj.output" if gated else "transformer.h[1].mlp.c_fc.output"
+    logits = []
+    for shift in (0.0, 1.5):
+        with wrapper.trace(torch.tensor([IDS])):
+            module.output[0, -1, 7] += shift
+            saved = wrapper.lm_head.output[0, -1].save()
+        logits.append(torch.log_softmax(saved.detach().double(), -1)[TARGET].item())
+    found = Engine(wrapper).sweep([IDS], [TARGET], {name: [7]}, [1.5], axis="add")
+    assert abs(found.logprob_shift[0, 0, 0] - (logits[1] - logits[0])) < 1e-5
+
+
 def bridged(model, tokenizer):
     bridges = pytest.importorskip("transformer_lens.model_bridge", reason=WHY)
     return bridges.TransformerBridge.boot_transformers(
@@ -105,6 +120,31 @@ def test_hooks_of_transformer_lens(model, tokenizer):
     bridge.reset_hooks()
     for found, expected in zip(numbers(engine), right, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_hook_names_of_transformer_lens_are_the_tensors_they_name(model, tokenizer):
+    bridge = bridged(model, tokenizer)
+    engine = Engine(bridge)
+    with torch.no_grad():
+        _, cache = bridge.run_with_cache(torch.tensor([IDS]))
+    gated = engine.site == "up"
+    for hook in ("hook_pre", "hook_post", *(["hook_pre_linear"] if gated else [])):
+        name = f"blocks.1.mlp.{hook}"
+        found = engine.sweep([IDS], [TARGET], name, axis="zero_ablation")
+        np.testing.assert_allclose(found.activation[0], cache[name][0, -1].numpy(), atol=1e-5)
+
+    def ablate(value, hook):
+        value[:, -1, 7] = 0
+        return value
+
+    def logprob(hooks):
+        with torch.no_grad():
+            logits = bridge.run_with_hooks(torch.tensor([IDS]), fwd_hooks=hooks)
+        return torch.log_softmax(logits[0, -1].double(), -1)[TARGET].item()
+
+    moved = logprob([("blocks.1.mlp.hook_post", ablate)]) - logprob([])
+    found = engine.sweep([IDS], [TARGET], {"blocks.1.mlp.hook_post": [7]}, axis="zero_ablation")
+    assert abs(found.logprob_shift[0, 0, 0] - moved) < 1e-5
 
 
 def test_folded_weights_of_transformer_lens_are_refused(model, tokenizer):
