@@ -12,7 +12,7 @@ from negkernel.version import __version__
 if TYPE_CHECKING:
     from negkernel.engine import Engine
     from negkernel.model.adapt import adapt
-    from negkernel.neurons import Intervention
+    from negkernel.request.neurons import Intervention
     from negkernel.results import Gradients, Interventions, NegMap, Patches, Sweep
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 
 _HOMES = {
     "Engine": "negkernel.engine",
-    "Intervention": "negkernel.neurons",
+    "Intervention": "negkernel.request.neurons",
     "Gradients": "negkernel.results",
     "Interventions": "negkernel.results",
     "NegMap": "negkernel.results",

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 
 from negkernel.answers import gradients, intervene, neg_map, patch, readout, sweep
-from negkernel.guard import guard, guarded, guarded_steps
-from negkernel.host import Host
+from negkernel.answers.plan import Plan, plan_gradients, plan_sweep
+from negkernel.handle import Host
 from negkernel.judge.choice import METHODS as METHODS
 from negkernel.judge.choice import Asked, choose
 from negkernel.judge.trial import stand_in
 from negkernel.methods.base import LayerGradients
+from negkernel.model.exclusive import guard, guarded, guarded_steps
 from negkernel.model.loading import load
-from negkernel.neurons import Intervention, check_neurons, check_shifts, every_neuron
-from negkernel.plan import Plan, plan_gradients, plan_sweep
 from negkernel.request.encoding import Encoding
+from negkernel.request.neurons import Intervention, check_neurons, check_shifts, every_neuron
 from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Targets
 from negkernel.results import Gradients, Interventions, NegMap, Patches, Sweep

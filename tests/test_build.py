@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from negkernel import _ext
+from negkernel.ops import _ext
 from negkernel.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,7 +154,7 @@ def test_one_openmp_runtime():
         pytest.skip("reads /proc/self/maps, which is Linux")
     # A process of its own: other tests import scikit-learn, which brings a runtime along.
     program = (
-        "import torch; from negkernel import _ext; assert _ext.module() is not None; "
+        "import torch; from negkernel.ops import _ext; assert _ext.module() is not None; "
         "print(open('/proc/self/maps').read())"
     )
     maps = subprocess.run(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from negkernel.host import Host
+from negkernel.handle import Host
 from negkernel.methods.base import Method
 from negkernel.request.prompts import Request
 from negkernel.sites import Spot

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from negkernel.arguments import check_flag
-from negkernel.host import Host
+from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer, choose
 from negkernel.methods.base import LayerGradients, Method
 from negkernel.model.finite import check_finite
-from negkernel.neurons import check_shifts
+from negkernel.request.neurons import check_shifts
 from negkernel.request.prompts import Request
 from negkernel.results import Gradients
 from negkernel.sites import Site

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from negkernel.answers.run import run
-from negkernel.host import Host
+from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Work
-from negkernel.neurons import Intervention, check_interventions, intervention_rows
+from negkernel.request.neurons import Intervention, check_interventions, intervention_rows
 from negkernel.request.prompts import Request
+from negkernel.request.rows import Rows
+from negkernel.request.signs import SIGNS, Signs
 from negkernel.results import Interventions
-from negkernel.rows import Rows
-from negkernel.signs import SIGNS, Signs
 from negkernel.sites import Spot
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ from typing import Any
 from negkernel import spectral
 from negkernel.answers.run import report_spelling
 from negkernel.arguments import check_flag, check_number, check_path
-from negkernel.host import Host
+from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Opened
 from negkernel.model.digest import model_digest
 from negkernel.model.environment import computing_as, environment
 from negkernel.model.finite import check_finite
-from negkernel.neurons import check_shifts
+from negkernel.request.neurons import check_shifts
 from negkernel.request.prompts import Request
 from negkernel.results import NegMap
 from negkernel.results.ledger import at_work

@@ -15,18 +15,18 @@ from negkernel import spectral
 from negkernel.answers.neg_map import manifest_of
 from negkernel.answers.run import report_spelling
 from negkernel.arguments import check_path
-from negkernel.host import Host
+from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Opened
 from negkernel.model.environment import computing_as
 from negkernel.model.finite import check_finite
-from negkernel.neurons import check_neurons, every_neuron
 from negkernel.request.encoding import Encoding
+from negkernel.request.neurons import check_neurons, every_neuron
 from negkernel.request.prompts import Prompts, Request
+from negkernel.request.rows import sweep_rows
 from negkernel.results import storage
 from negkernel.results.ledger import Ledger, at_work
 from negkernel.results.patches import Patches
-from negkernel.rows import sweep_rows
 from negkernel.sites import Site, Spot
 from negkernel.spectral.opened import only
 

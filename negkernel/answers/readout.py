@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from negkernel.borrow import borrowed
 from negkernel.delta import direct_effects as direct
 from negkernel.delta.method import Delta
-from negkernel.host import Host
+from negkernel.handle import Host
+from negkernel.hooks.lease import borrowed
 from negkernel.judge.choice import Asked, choose
 from negkernel.methods.forward import probed_logprob
 from negkernel.model.finite import check_finite

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from negkernel.host import Host
+from negkernel.handle import Host
 from negkernel.methods.base import Method, Work
 from negkernel.model.finite import check_finite
 from negkernel.request.prompts import Request

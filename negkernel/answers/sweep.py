@@ -11,15 +11,15 @@ import torch
 from negkernel import spectral
 from negkernel.answers.ablation import ABLATIONS, activations
 from negkernel.answers.run import report_spelling, run
-from negkernel.host import Host
+from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Opened, Work
 from negkernel.methods.readings import check_metrics
 from negkernel.model.finite import check_finite
-from negkernel.neurons import check_neurons, check_shifts
+from negkernel.request.neurons import check_neurons, check_shifts
 from negkernel.request.prompts import Request
+from negkernel.request.rows import Rows, sweep_rows
 from negkernel.results import Sweep
-from negkernel.rows import Rows, sweep_rows
 from negkernel.sites import Spot, check_axis
 from negkernel.spectral import check_resolution, check_tol
 

@@ -14,7 +14,7 @@ from negkernel.families.parts import Block, Norm
 from negkernel.ops.mlp import mlp
 from negkernel.ops.norm import norm
 from negkernel.ops.shift import shift
-from negkernel.signs import Signs
+from negkernel.request.signs import Signs
 from negkernel.sites import Spot
 
 

@@ -19,7 +19,7 @@ from negkernel.delta.trace import Trace, trace
 from negkernel.families.parts import Description
 from negkernel.methods.base import LayerGradients, Opened, Part, Work, over_positions, side_by_side
 from negkernel.request.prompts import Request
-from negkernel.rows import Rows
+from negkernel.request.rows import Rows
 from negkernel.sites import Site, Spot
 
 

@@ -20,7 +20,7 @@ from negkernel.delta.layer import Entries, Stream, attention_step, enter, mlp_st
 from negkernel.delta.positions import Layout, Places
 from negkernel.delta.trace import Trace
 from negkernel.families.parts import Block, Description
-from negkernel.rows import Rows
+from negkernel.request.rows import Rows
 
 
 @contextmanager

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from negkernel.arguments import check_choice, shown
-from negkernel.host import Host
 from negkernel.judge.library import foreign_part
 from negkernel.judge.reference import ModelFaultError, Reference
 from negkernel.judge.verdicts import Slopes, hear, hear_slopes, verdicts_on
@@ -16,6 +15,9 @@ from negkernel.methods.base import Method, out_of_memory
 from negkernel.methods.full import Full
 from negkernel.request.prompts import Request
 from negkernel.sites import Site
+
+if TYPE_CHECKING:
+    from negkernel.handle import Host
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from negkernel.judge.reference import Reference
 from negkernel.judge.trial import Trial
 from negkernel.methods.base import Method, Work
 from negkernel.methods.full import Full
-from negkernel.rows import Rows
+from negkernel.request.rows import Rows
 from negkernel.sites import Spot
 
 # A row shifts this many neurons of the first layer at once: what they change passes through every

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from negkernel.judge.state import foreign_hooks
+from negkernel.model.state import foreign_hooks
 
 # Whose modules do what their weights and configs say. torch.nn.utils replaces weights on the way.
 _CLASSES = ("transformers.", "torch.nn.modules.", "torch._dynamo.", "bitsandbytes.")

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from negkernel import hooks
-from negkernel.borrow import borrowed
 from negkernel.families.feed_forward import FeedForward
 from negkernel.families.weights import dense_weight
+from negkernel.hooks import edits as hooks
+from negkernel.hooks.lease import borrowed
 from negkernel.methods.forward import accepts, input_device, log_softmax, logits_of, own_logits
 from negkernel.model.finite import fault
-from negkernel.rows import Rows
+from negkernel.request.rows import Rows
 from negkernel.sites import Site
 
 # Logits of all positions up to this many bytes are asked for, though one position is read.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from negkernel.judge.compare import NEURONS, Noise
-from negkernel.rows import Rows
+from negkernel.request.rows import Rows
 
 # Nats that the shifts along a gradient are to move log p by: a curve is straight over so little.
 EFFECT = 0.1

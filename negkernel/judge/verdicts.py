@@ -14,17 +14,17 @@ from negkernel.judge.compare import HALF, Noise, disagreement
 from negkernel.judge.library import largest_eps, refuse_missing
 from negkernel.judge.reference import Reference, dense, is_quantized, wide
 from negkernel.judge.slope import slope_disagreement
-from negkernel.judge.state import State, state_of
 from negkernel.judge.trial import Trial, length_class, trials
 from negkernel.methods.base import Method, Work
 from negkernel.methods.full import Full
+from negkernel.model.state import State, state_of
 from negkernel.request.prompts import Request
+from negkernel.request.rows import Rows
 from negkernel.results import Gradients
-from negkernel.rows import Rows
 from negkernel.sites import Spot
 
 if TYPE_CHECKING:
-    from negkernel.host import Host
+    from negkernel.handle import Host
 
 log = logging.getLogger(__name__)
 

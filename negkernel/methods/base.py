@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from negkernel.request.prompts import Request
-from negkernel.rows import Rows
+from negkernel.request.rows import Rows
 from negkernel.sites import Site, Spot
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel import hooks
-from negkernel.borrow import borrowed
-from negkernel.families.hook_sites import FeedForward
+from negkernel.hooks import edits as hooks
+from negkernel.hooks.lease import borrowed
+from negkernel.hooks.modules import FeedForward
 from negkernel.methods.base import Part, Work
 from negkernel.methods.forward import probed_logprob
 from negkernel.methods.own_modules import OwnModules

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel import hooks
-from negkernel.borrow import borrowed
-from negkernel.families.hook_sites import FeedForward
+from negkernel.hooks import edits as hooks
+from negkernel.hooks.lease import borrowed
+from negkernel.hooks.modules import FeedForward
 from negkernel.methods.forward import probed_logprob
 from negkernel.methods.readout_vjp import cotangent
 from negkernel.request.prompts import Request

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel.families.hook_sites import FeedForward
+from negkernel.hooks.modules import FeedForward
 from negkernel.methods import graph_gradients, graph_path
 from negkernel.methods.base import LayerGradients, Opened, Part, Work, side_by_side
 from negkernel.request.prompts import Request
-from negkernel.rows import Rows
+from negkernel.request.rows import Rows
 from negkernel.sites import Site, Spot
 
 

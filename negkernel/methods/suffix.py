@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from negkernel import hooks
-from negkernel.borrow import borrowed
-from negkernel.families.hook_sites import FeedForward
+from negkernel.hooks import edits as hooks
+from negkernel.hooks.lease import borrowed
+from negkernel.hooks.modules import FeedForward
 from negkernel.methods.base import Part, Work, out_of_memory
 from negkernel.methods.forward import accepts, input_device, last_logprob, log_softmax, logits_of
 from negkernel.methods.full import changes_of, part_of

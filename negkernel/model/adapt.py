@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from negkernel.judge.state import foreign_hooks
 from negkernel.model.components import hooked, without_components
+from negkernel.model.state import foreign_hooks
 from negkernel.model.task import ModelError
 
 _DEPTH = 8  # wrappers around wrappers

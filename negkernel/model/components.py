@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from negkernel.judge.state import foreign_hooks
+from negkernel.model.state import foreign_hooks
 from negkernel.model.task import ModelError
 
 

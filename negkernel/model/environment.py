@@ -11,7 +11,7 @@ import torch
 
 if TYPE_CHECKING:
     from negkernel.engine import Engine
-    from negkernel.host import Host
+    from negkernel.handle import Host
 
 MOST_THREADS = 1024  # torch ends the process where the system cannot start as many
 

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from negkernel.methods.base import Opened
-from negkernel.neurons import every_neuron
+from negkernel.request.neurons import every_neuron
 from negkernel.request.prompts import Request
 from negkernel.results import statistics, storage
 from negkernel.results.ledger import Ledger

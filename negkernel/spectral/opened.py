@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from negkernel.methods.base import Opened
-from negkernel.rows import Rows
+from negkernel.request.rows import Rows
 from negkernel.spectral.estimate import STATE_ROUNDING
 from negkernel.spectral.refine import Curves, refine
 

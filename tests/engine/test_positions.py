@@ -62,7 +62,7 @@ def test_an_unknown_family_falls_back_to_whole_forwards(engine, monkeypatch):
 
     asked = PROMPTS, TARGETS, NEURONS, [-1.0, 2.0]
     expected = engine.sweep(*asked, position=0)
-    monkeypatch.setattr("negkernel.host.describe", unknown)
+    monkeypatch.setattr("negkernel.handle.describe", unknown)
     found = Engine(build("llama")).sweep(*asked, position=0)
     assert found.method == "full"
     assert_close(found.logprob_shift, expected.logprob_shift, budget=1e-6)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from negkernel import _ext
+from negkernel.ops import _ext
 
 
 @pytest.fixture(params=["portable", "avx2", "avx512"])

@@ -6,8 +6,7 @@ import pytest
 import torch
 from ops_inputs import rows_of
 
-from negkernel import _ext
-from negkernel.ops import BACKENDS, decisions, dispatch, norm
+from negkernel.ops import BACKENDS, _ext, decisions, dispatch, norm
 
 
 @pytest.fixture

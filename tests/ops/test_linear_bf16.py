@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from negkernel import _ext
-from negkernel.ops import linear
+from negkernel.ops import _ext, linear
 from negkernel.ops.linear import cpp
 from negkernel.testing.compare import assert_close
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from negkernel import _ext
+from negkernel.ops import _ext
 from negkernel.ops.packed import sum_by_label, votes_by_size
 
 K_AND_C = [(2, 6), (3, 24), (4, 120), (4, 200), (5, 720), (7, 40320)]

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from negkernel import _ext
-from negkernel.ops import skinny
+from negkernel.ops import _ext, skinny
 from negkernel.testing.compare import assert_close
 
 # Around the depth of 8, a cache line of 16 and the column block of 1,024.

@@ -6,7 +6,7 @@ import pytest
 from feature_models import reader
 from skill_features import K, N, study_of, write_agnews
 
-from negkernel.neurons import every_neuron
+from negkernel.request.neurons import every_neuron
 from neurgrad.analysis.skills import (
     ARTEFACTS,
     Part,

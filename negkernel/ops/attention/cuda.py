@@ -5,7 +5,7 @@ Never chosen by itself where Triton runs: it has not been measured against it (b
 
 import torch
 
-from negkernel import _ext
+from negkernel.ops import _ext
 
 HEAD_SIZES = (64, 128)
 

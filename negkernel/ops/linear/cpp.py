@@ -7,7 +7,7 @@ are float32. Numbers below float32's normal range (1.2e-38), read or computed, c
 
 import torch
 
-from negkernel import _ext
+from negkernel.ops import _ext
 
 
 def available() -> str | None:

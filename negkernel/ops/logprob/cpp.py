@@ -2,7 +2,7 @@
 
 import torch
 
-from negkernel import _ext
+from negkernel.ops import _ext
 from negkernel.ops.logprob.tiles import Head, logit_tiles
 
 

@@ -5,7 +5,7 @@ Never chosen by itself where Triton runs: it has not been measured against it (b
 
 import torch
 
-from negkernel import _ext
+from negkernel.ops import _ext
 from negkernel.ops.logprob.tiles import Head
 
 # Of a tile of logit differences: 33 MB, which stay in the L2 cache between its two kernels.

@@ -2,7 +2,7 @@
 
 import torch
 
-from negkernel import _triton
+from negkernel.ops import _triton
 from negkernel.ops.logprob.tiles import Head
 
 

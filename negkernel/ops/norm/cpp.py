@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from negkernel import _ext
+from negkernel.ops import _ext
 
 
 def available() -> str | None:

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from negkernel import _triton
+from negkernel.ops import _triton
 
 # Elements of a program: a long vector alone, short ones (of a head) several together.
 ELEMENTS = 2048

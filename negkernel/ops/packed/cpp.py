@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from negkernel import _ext
+from negkernel.ops import _ext
 
 
 def why_not(codes: NDArray) -> str | None:

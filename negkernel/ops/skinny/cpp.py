@@ -2,7 +2,7 @@
 
 import torch
 
-from negkernel import _ext
+from negkernel.ops import _ext
 
 # With more rows oneDNN (ops/linear) reads the weights at the same rate or multiplies faster; with
 # four, one prompt's gradients of four labels take 3 % longer by it.

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel import Engine, Intervention, hooks
-from negkernel.borrow import borrowed
-from negkernel.families.hook_sites import feed_forwards
-from negkernel.guard import guard
+from negkernel import Engine, Intervention
+from negkernel.hooks import edits as hooks
+from negkernel.hooks.lease import borrowed
+from negkernel.hooks.modules import feed_forwards
 from negkernel.methods.forward import probed_logprob
-from negkernel.neurons import intervention_rows
+from negkernel.model.exclusive import guard
+from negkernel.request.neurons import intervention_rows
 
 
 @torch.no_grad()

@@ -53,7 +53,7 @@ class Choice:
         """
         import numpy as np
 
-        from negkernel.neurons import check_neurons
+        from negkernel.request.neurons import check_neurons
 
         if self.kind == "list":
             return check_neurons(np.array(self.pairs), 1, engine.widths)

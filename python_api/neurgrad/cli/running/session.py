@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from negkernel import Engine, Gradients, Sweep
+from negkernel.answers.plan import Plan
 from negkernel.model.digest import model_digest
-from negkernel.neurons import check_shifts
-from negkernel.plan import Plan
+from negkernel.request.neurons import check_shifts
 from negkernel.sites import resolve_site
 from neurgrad.cli.errors import blame, refuse
 from neurgrad.cli.reading.job import Job

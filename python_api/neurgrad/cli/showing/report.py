@@ -16,7 +16,7 @@ from neurgrad.cli.showing.tables import key_values, neuron_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from negkernel.plan import Plan
+    from negkernel.answers.plan import Plan
     from neurgrad.cli.running.session import Session
 
 SHOWN_PROMPTS, SHOWN_NEURONS = 3, 16

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from negkernel.answers.costs import Sizes
 from negkernel.arguments import check_flag
-from negkernel.costs import Sizes
 from negkernel.methods.base import Method
 from negkernel.request.prompts import Request
 

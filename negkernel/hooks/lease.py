@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from negkernel.fork import undone_in_forks
+from negkernel.hooks.fork import undone_in_forks
 
 # Values of a module that say how it computes; what else it holds is its own business.
 _PLAIN = (bool, int, float, str, type(None))

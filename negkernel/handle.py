@@ -11,7 +11,7 @@ import torch
 from negkernel.arguments import check_number, shown
 from negkernel.delta.method import Delta
 from negkernel.families import Precision, describe
-from negkernel.families.hook_sites import FeedForward, feed_forwards
+from negkernel.hooks.modules import FeedForward, feed_forwards
 from negkernel.judge.verdicts import Verdicts
 from negkernel.methods.base import Method
 from negkernel.methods.full import Full

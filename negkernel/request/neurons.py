@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from negkernel.arguments import shown
-from negkernel.rows import Rows
-from negkernel.signs import Signs, check_signs
+from negkernel.request.rows import Rows
+from negkernel.request.signs import Signs, check_signs
 from negkernel.sites import check_axis
 
 

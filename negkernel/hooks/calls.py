@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from negkernel.borrow import borrowed
+from negkernel.hooks.lease import borrowed
 
 # Two short prompts of different sizes: a tensor's axes can then be told apart.
 BATCH, LENGTH = 2, 5

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
-from negkernel.families.calls import Call, traced
-from negkernel.families.dense import Dense
-from negkernel.families.experts import routed_experts
 from negkernel.families.feed_forward import Absent, FeedForward
+from negkernel.hooks.calls import Call, traced
+from negkernel.hooks.dense import Dense
+from negkernel.hooks.experts import routed_experts
 
 Function = Callable[[Tensor], Tensor]
 

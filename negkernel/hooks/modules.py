@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import nn
 
-from negkernel.families.by_numbers import recognised
-from negkernel.families.dense import Dense
-from negkernel.families.experts import routed_experts
 from negkernel.families.feed_forward import FeedForward as FeedForward
 from negkernel.families.weights import dense_shape
+from negkernel.hooks.by_numbers import recognised
+from negkernel.hooks.dense import Dense
+from negkernel.hooks.experts import routed_experts
 
 # (fused or None, gate or None, up, down) by attribute path, within a layer's feed-forward module
 _NAMES = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from negkernel.signs import Signs
+from negkernel.request.signs import Signs
 
 
 @dataclass(frozen=True)

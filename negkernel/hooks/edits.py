@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from negkernel.families.feed_forward import Absent, Edit, Site
-from negkernel.fork import undone_in_forks
-from negkernel.rows import Rows
+from negkernel.hooks.fork import undone_in_forks
+from negkernel.request.rows import Rows
 from negkernel.sites import shift_amount
 
 
