@@ -48,7 +48,8 @@ def patch(
     """Answer :meth:`negkernel.Engine.patch`."""
     others = _sources(host, request, sources, encoding)
     kept = None if folder is None else check_path("folder", folder)
-    neurons, where = host.place(every_neuron(host.widths) if neurons is None else neurons, site)
+    every = neurons is None
+    neurons, where = host.place(every_neuron(host.widths) if every else neurons, site)
     pairs = check_neurons(neurons, len(request), host.widths)
     if pairs.ndim == 3:
         raise ValueError(
@@ -64,7 +65,7 @@ def patch(
                     "site": where.name,
                     "method": runner.name,
                     "source_tokens": others.tokens,
-                    "neurons": pairs.tolist(),
+                    "neurons": "all" if every else pairs.tolist(),
                 }
                 wanted = manifest_of(host, "patches", request, asked, list(pieces))
                 ledger = work.enter_context(at_work(kept, wanted))

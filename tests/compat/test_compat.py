@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from neurgrad import demo
-from neurgrad.compat import NeurGrad, get_model_type, initialize_model_and_tokenizer
+from neurgrad.compat import (
+    INTERMIDIATE_SIZE,
+    MODEL_LAYERS,
+    NeurGrad,
+    get_model_type,
+    initialize_model_and_tokenizer,
+)
 
 PROMPTS = ["The capital of Albania is", "In fact, the capital of France is"]
 LABELS = [["Tirana", "Paris", "Rome"], ["Paris", "Tirana", "Rome"]]
@@ -186,6 +192,24 @@ def test_the_notebooks_sweep(case):
                 undo()
 
 
+def test_prompts_and_labels_as_tensors(case):
+    ngrad, prompts = case
+    given, positions = ngrad.tokenize_prompts(prompts)
+    assert given["input_ids"].shape == given["attention_mask"].shape
+    for p, prompt in enumerate(prompts):
+        plain = Plain(ngrad, prompt)
+        at = int(positions[p]) % given["input_ids"].shape[1]
+        assert given["input_ids"][p, at] == plain.ids[0, plain.at]
+    assert (
+        ngrad.encode_prompt(prompts[0])["input_ids"].tolist()
+        == Plain(ngrad, prompts[0]).ids.tolist()
+    )
+    assert ngrad.tokenize_labels(["Paris", "Rome"]).shape == (2, 1)
+    assert (ngrad.n_layers(), ngrad.intermediate_size()) == ngrad.engine.gradients(
+        prompts[:1], [ngrad.encode_token("Paris")[0]], **ngrad._where
+    ).activation.shape[1:]
+
+
 def test_what_fails_in_the_public_code_works(case):
     ngrad, prompts = case
     labels, neurons = [own[0] for own in LABELS], [(0, 1), (2, 5), (1, 7)]
@@ -224,6 +248,7 @@ def test_selections():
 
 
 def test_models_by_name(monkeypatch):
+    assert (MODEL_LAYERS["llama3.2-3b-it"], INTERMIDIATE_SIZE["llama3.2-3b-it"]) == (28, 8192)
     assert [get_model_type(n) for n in ("bert-base-uncased", "llama3.2-3b-it", "qwen2.5-7b")] == [
         "bert",
         "llama3",

@@ -20,10 +20,18 @@ wrong ones are drawn
 every forward keeps a graph,    none does
 a model left patched after an
 error
+sizes of some models are wrong  those of their configurations
 ==============================  ================================================================
 """
 
 from neurgrad.compat.loading import get_model_type, initialize_model_and_tokenizer
 from neurgrad.compat.neurgrad import NeurGrad
+from neurgrad.compat.sizes import INTERMIDIATE_SIZE, MODEL_LAYERS
 
-__all__ = ["NeurGrad", "get_model_type", "initialize_model_and_tokenizer"]
+__all__ = [
+    "INTERMIDIATE_SIZE",
+    "MODEL_LAYERS",
+    "NeurGrad",
+    "get_model_type",
+    "initialize_model_and_tokenizer",
+]

@@ -87,6 +87,25 @@ class NeurGrad:
         """Token ids [B, 1] of labels."""
         return torch.tensor([self.encode_token(label) for label in labels])
 
+    def encode_prompt(self, prompt: str | Sequence[str]) -> dict[str, Tensor]:
+        """What the model is given for a prompt, or for several of them padded."""
+        how: dict[str, Any] = {"return_tensors": "pt"}
+        if not isinstance(prompt, str):
+            how |= {"padding": True, "truncation": True}
+            how |= {} if self.engine.task == "masked" else {"padding_side": "left"}
+        found = self.tokenizer(prompt if isinstance(prompt, str) else list(prompt), **how)
+        return {name: tensor.to(self.engine.model.device) for name, tensor in found.items()}
+
+    def tokenize_prompts(
+        self, prompts: Sequence[str], encoded_input: dict[str, Tensor] | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """What the model is given, and each prompt's probed position [B]: -1 or its first mask."""
+        given = self.encode_prompt(prompts) if encoded_input is None else encoded_input
+        ids = given["input_ids"]
+        if self.engine.task == "masked":
+            return given, (ids == self.tokenizer.mask_token_id).int().argmax(1)
+        return given, ids.new_full((len(ids),), -1)
+
     @staticmethod
     def scaled_input(activations: Tensor, steps: int = 20, device: str = "cpu") -> Tensor:
         """Activations [B, N] times 0 to 1 in even ``steps``: [steps * B, N]."""
