@@ -52,11 +52,12 @@ class Plan:
 
     def __str__(self) -> str:
         price = "" if self.seconds is None else f", about {_duration(self.seconds)}"
-        rows = f"{self.rows // self.prompts:,} rows"
+        each = self.rows // self.prompts
+        rows = " x 1 row" if each == 1 else f" x {each:,} rows" if each else ", gradients"
         if self.resolution == "spectral":
-            rows = f"about {rows} ({SPECTRAL_ROWS} a neuron, more where curves bend)"
+            rows = f" x about{rows[2:]} ({SPECTRAL_ROWS} a neuron, more where curves bend)"
         return (
-            f"{self.prompts:,} prompts x {rows}, "
+            f"{self.prompts:,} prompt{'s' * (self.prompts != 1)}{rows}, "
             f"{self.flops:.2g} FLOP{price}; "
             f"{_size(self.scratch_bytes)} of scratch, {_size(self.result_bytes)} of results; "
             f"method {self.method}"

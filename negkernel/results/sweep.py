@@ -151,7 +151,7 @@ class Sweep(Result):
             +1 where a positive shift raises the target's probability, -1 where it lowers it, 0
             where it does neither.
         """
-        return np.sign(self.neg()).astype(np.int8)
+        return np.sign(np.nan_to_num(self.neg())).astype(np.int8)
 
     def to_frame(self) -> pd.DataFrame:
         """Table with one row for each prompt, target and neuron.

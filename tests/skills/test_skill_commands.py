@@ -9,8 +9,7 @@ from neurgrad.analysis import skills
 from neurgrad.analysis.reproduce import ALIASES
 from neurgrad.analysis.reproduce import ARTEFACTS as OF_PROMPTS
 from neurgrad.cli import main
-from neurgrad.cli.commands import reproduce
-from neurgrad.cli.reading import task_options
+from neurgrad.cli.reading import artefacts
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +100,8 @@ def test_reproduce_serves_the_artefacts_of_tasks(model, root, tmp_path, capsys):
 
 
 def test_the_names_in_the_help_are_those_that_exist():
-    assert tuple(skills.ARTEFACTS) == task_options.ARTEFACTS
-    assert set(reproduce.OF_PROMPTS) == {*OF_PROMPTS, *ALIASES}
+    assert tuple(skills.ARTEFACTS) == artefacts.OF_TASKS
+    assert set(artefacts.OF_PROMPTS) == {*OF_PROMPTS, *ALIASES}
 
 
 def test_data_report_shows_the_leak(root, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,13 +11,16 @@ import typer
 
 from negkernel import __version__
 from neurgrad.cli.commands.data import data
-from neurgrad.cli.commands.demo import demo
+from neurgrad.cli.commands.demo import DemoOptions, demo
 from neurgrad.cli.commands.grad import grad
-from neurgrad.cli.commands.info import info
+from neurgrad.cli.commands.info import InfoOptions, info
 from neurgrad.cli.commands.probe import EPILOG as PROBE_EPILOG
 from neurgrad.cli.commands.probe import probe
-from neurgrad.cli.commands.reproduce import EPILOG, reproduce
+from neurgrad.cli.commands.reproduce import EPILOG, ReproduceOptions, reproduce
 from neurgrad.cli.commands.sweep import sweep
+from neurgrad.cli.errors import OF_INPUT, why
+from neurgrad.cli.reading.asked import JobOptions, SweepOptions, TaskOptions, command
+from neurgrad.cli.showing.messages import line
 
 EXAMPLE = (
     'Example: [bold]negkernel {} --model demo --prompt "The capital of France is" --target Paris[/]'
@@ -24,9 +28,9 @@ EXAMPLE = (
 
 app = typer.Typer(
     name="negkernel",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="First steps:  negkernel demo",
 )
 
@@ -49,34 +53,50 @@ def negkernel(
     """Shift neurons of a language model and read what happens to a word's probability."""
 
 
-app.command()(demo)
-app.command(epilog=EXAMPLE.format("sweep"))(sweep)
-app.command(epilog=EXAMPLE.format("grad"))(grad)
-app.command(epilog=EPILOG)(reproduce)
-app.command(epilog=PROBE_EPILOG)(probe)
+app.command()(command(DemoOptions, demo))
+app.command(epilog=EXAMPLE.format("sweep"))(command(SweepOptions, sweep))
+app.command(epilog=EXAMPLE.format("grad"))(command(JobOptions, grad))
+app.command(epilog=EPILOG)(command(ReproduceOptions, reproduce))
+app.command(epilog=PROBE_EPILOG)(command(TaskOptions, probe))
 app.add_typer(data, name="data")
-app.command()(info)
+app.command()(command(InfoOptions, info))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; see :func:`neurgrad.cli.main`."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    command = typer.main.get_command(app)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        status = command.main(given, prog_name="negkernel", standalone_mode=False)
-    except typer.TyperException as error:
-        return _refuse(_with_value(error.format_message(), given))
-    except (
-        ValueError,
-        IndexError,
-        NotImplementedError,
-        OSError,
-        ModuleNotFoundError,
-    ) as error:
-        return _refuse(str(error))
-    except (KeyboardInterrupt, typer.Abort):
+        # Not `main`, which turns Ctrl-C into an error of its own after an empty line.
+        with typer.main.get_command(app).make_context("negkernel", list(given)) as context:
+            status = context.command.invoke(context)
+            sys.stdout.flush()
+    except typer.Exit as exit:
+        return exit.exit_code
+    except KeyboardInterrupt as stop:
+        line.fail(" ".join(["stopped", *getattr(stop, "__notes__", [])]))
         return 130
+    except BrokenPipeError:
+        # Whoever read the output has left; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if "--debug" in given:
+            import traceback
+
+            line.end()
+            traceback.print_exc()
+        if message := _one_line(error, given).strip():
+            line.fail(message)
+        return 2
     return int(status or 0)
+
+
+def _one_line(error: Exception, given: Sequence[str]) -> str:
+    if isinstance(error, typer.TyperException):
+        return _with_value(error.format_message(), given)
+    if isinstance(error, (*OF_INPUT, MemoryError)):
+        return why(error)
+    return f"{type(error).__name__}, which was not foreseen: {why(error)} (--debug shows where)"
 
 
 def _with_value(message: str, given: Sequence[str]) -> str:
@@ -92,8 +112,3 @@ def _with_value(message: str, given: Sequence[str]) -> str:
         if value not in message:
             return f"{message} (given {value!r})"
     return message
-
-
-def _refuse(message: str) -> int:
-    print(f"negkernel: {' '.join(message.split())}", file=sys.stderr)
-    return 2

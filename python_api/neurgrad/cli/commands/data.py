@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from neurgrad.cli.errors import blame
+from neurgrad.cli.reading.asked import Manners, command
+from neurgrad.cli.reading.task_options import RootOption
+from neurgrad.cli.showing.documents import print_json
+from neurgrad.cli.showing.messages import notes, step
+from neurgrad.cli.showing.terminal import console
 
 # Columns of `neurgrad.mceval8k.report` and their headers; --output has all columns.
 SHOWN = {
@@ -30,42 +36,42 @@ def _commands() -> None:
     """Look at the benchmark's data."""
 
 
-@data.command()
-def report(
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Manners):
+    """What ``data report`` can be asked."""
+
     task: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A task; repeatable; by default all.")
-    ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder of MCEval8K; by default NEGKERNEL_MCEVAL8K, then the Hub."
-        ),
-    ] = None,
+    ] = None
+    root: RootOption = None
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all columns as CSV.")
-    ] = None,
-) -> None:
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write all columns as CSV."),
+    ] = None
+
+
+def report(asked: ReportOptions) -> None:
     """Count the records that stand in two splits of a task, for both schemes of splits."""
     import warnings
 
-    from rich.console import Console
-    from rich.table import Table
+    with step("reading the tasks"):
+        from neurgrad.mceval8k import report as overlaps
 
-    from neurgrad.mceval8k import report as overlaps
-
-    with blame("--task"), warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        frame = overlaps(root, task)
-    table = Table(
-        title="Records in two splits", title_justify="left", box=None, padding=(0, 2, 0, 0)
-    )
-    for name, header in SHOWN.items():
-        justify: Literal["left", "right"] = "left" if name in ("task", "scheme") else "right"
-        table.add_column(header, justify=justify, no_wrap=True)
-    for row in frame[list(SHOWN)].itertuples(index=False):
-        table.add_row(*map(str, row))
-    Console(highlight=False).print(table)
+        with blame("--task"), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            frame = overlaps(asked.root, asked.task)
     for warning in told:
-        typer.echo(f"negkernel: {warning.message}", err=True)
-    if output is not None:
-        frame.to_csv(output, index=False)
+        notes.warning("%s", warning.message)
+    if asked.output is not None:
+        with blame("--output", asked.output):
+            frame.to_csv(asked.output, index=False)
+    if asked.json:
+        print_json({"tasks": frame.to_dict(orient="records")})
+        return
+    from neurgrad.cli.showing.tables import grid
+
+    columns = {head: frame[name].tolist() for name, head in SHOWN.items()}
+    console().print(grid("Records in two splits", columns, left=2), soft_wrap=True)
+
+
+data.command()(command(ReportOptions, report))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from neurgrad.cli.errors import blame
+from neurgrad.cli.reading.asked import Manners
+from neurgrad.cli.showing.documents import print_json
+from neurgrad.cli.showing.messages import step
+from neurgrad.cli.showing.terminal import console, plain
 
 if TYPE_CHECKING:
     from neurgrad.cli.running.study import Study
@@ -18,42 +25,62 @@ Next:
   negkernel info --model PATH_OR_ID        what a model of your own will run on"""
 
 
-def demo(
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions(Manners):
+    """What ``demo`` can be asked."""
+
     model: Annotated[
-        Literal["both", "causal", "masked"], typer.Option(help="Which embedded model to run.")
-    ] = "both",
-    seed: Annotated[int, typer.Option(help="Chooses the facts and the neurons.")] = 0,
+        Literal["both", "causal", "masked"],
+        typer.Option("--model", "-m", help="Which embedded model to run."),
+    ] = "both"
+    seed: Annotated[
+        int, typer.Option(help="Chooses the facts and the neurons.", min=0, max=2**32 - 1)
+    ] = 0
     write_prompts: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="Write 100 of the model's facts as a prompt file (CSV) and stop."
         ),
-    ] = None,
-) -> None:
-    """Sweep and differentiate the embedded models, in seconds and without a network."""
-    from neurgrad.cli.running.study import study, write_facts
+    ] = None
 
-    if write_prompts is not None:
-        n = write_facts(write_prompts, "masked" if model == "masked" else "causal", seed)
-        print(f"Wrote {n} prompts with their answers to {write_prompts}")
+
+def demo(asked: DemoOptions) -> None:
+    """Sweep and differentiate the embedded models, in seconds and without a network."""
+    with step("loading"):
+        from neurgrad.cli.running.study import study, write_facts
+
+    if asked.write_prompts is not None:
+        kind: Kind = "masked" if asked.model == "masked" else "causal"
+        with blame("--write-prompts", asked.write_prompts):
+            n = write_facts(asked.write_prompts, kind, asked.seed)
+        print(f"Wrote {n} prompts with their answers to {plain(asked.write_prompts)}")
         return
-    kinds: tuple[Kind, ...] = ("causal", "masked") if model == "both" else (model,)
+    kinds: tuple[Kind, ...] = ("causal", "masked") if asked.model == "both" else (asked.model,)
+    found = {}
     for kind in kinds:
-        _print(study(kind, seed))
-    print(NEXT)
+        with step(f"sweeping the {kind} model"):
+            found[kind] = study(kind, asked.seed)
+        if not asked.json:
+            _print(found[kind])
+    if not asked.json:
+        print(NEXT)
+        return
+    print_json(
+        {
+            kind: {**vars(one), "top": one.top.to_dict(orient="records")}
+            for kind, one in found.items()
+        }
+    )
 
 
 def _print(found: Study) -> None:
-    from rich.console import Console
-
     from neurgrad.cli.showing.tables import key_values, neuron_table
 
-    console = Console(highlight=False)
-    console.print(found.engine, style="dim", soft_wrap=True)
-    console.print(key_values("\nEvery shift of every neuron", _sweep_lines(found)))
-    console.print(key_values("\nGradients of all neurons at once", _gradient_lines(found)))
-    strongest = neuron_table(f"\nStrongest neurons for  {found.fact}", found.top)
-    console.print(strongest, soft_wrap=True)
+    out = console()
+    out.print(found.engine, style="dim", soft_wrap=True)
+    out.print(key_values("\nEvery shift of every neuron", _sweep_lines(found)))
+    out.print(key_values("\nGradients of all neurons at once", _gradient_lines(found)))
+    out.print(neuron_table(f"\nStrongest neurons for  {found.fact}", found.top), soft_wrap=True)
 
 
 def _sweep_lines(found: Study) -> dict[str, str]:

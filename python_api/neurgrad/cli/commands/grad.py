@@ -2,48 +2,10 @@
 
 from __future__ import annotations
 
-from neurgrad.cli.reading.options import (
-    ChatOption,
-    DeviceOption,
-    DryRunOption,
-    DTypeOption,
-    MaskIndexOption,
-    MethodOption,
-    ModelOption,
-    NeuronsOption,
-    OutputOption,
-    PlotOption,
-    PositionOption,
-    PromptOption,
-    PromptsOption,
-    ResumeOption,
-    SeedOption,
-    SiteOption,
-    TargetOption,
-    TargetPrefixOption,
-)
-from neurgrad.cli.running.command import run_command
+from neurgrad.cli.reading.asked import JobOptions
+from neurgrad.cli.running.run import run
 
 
-def grad(
-    model: ModelOption,
-    prompt: PromptOption = None,
-    target: TargetOption = None,
-    prompts: PromptsOption = None,
-    neurons: NeuronsOption = "top:16",
-    site: SiteOption = "paper",
-    position: PositionOption = None,
-    chat: ChatOption = False,
-    target_prefix: TargetPrefixOption = "auto",
-    mask_index: MaskIndexOption = None,
-    method: MethodOption = "auto",
-    dtype: DTypeOption = "auto",
-    device: DeviceOption = None,
-    seed: SeedOption = 0,
-    dry_run: DryRunOption = False,
-    resume: ResumeOption = False,
-    output: OutputOption = None,
-    plot: PlotOption = None,
-) -> int:
+def grad(asked: JobOptions) -> int:
     """Estimate what every neuron does to the target, from gradients (NeurGrad)."""
-    return run_command(**locals())
+    return run(asked)

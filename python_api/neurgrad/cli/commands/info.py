@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurgrad.cli.errors import blame
+from neurgrad.cli.reading.asked import Manners
+from neurgrad.cli.showing.documents import print_json
+from neurgrad.cli.showing.messages import step
+from neurgrad.cli.showing.terminal import console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,27 +20,49 @@ if TYPE_CHECKING:
 DRAWN = 10**8
 
 
-def info(
+@dataclass(frozen=True, kw_only=True)
+class InfoOptions(Manners):
+    """What ``info`` can be asked."""
+
     model: Annotated[
         str | None,
         typer.Option(
+            "--model",
+            "-m",
             metavar="PATH",
             help="Say which method serves this model; its weights are not read.",
         ),
-    ] = None,
-) -> None:
-    """Show devices, versions, kernels, and which method serves a model."""
-    from rich.console import Console
+    ] = None
 
+
+def info(asked: InfoOptions) -> None:
+    """Show devices, versions, kernels, and which method serves a model."""
+    what = "this machine" if asked.model is None else asked.model
+    with step(f"looking at {what}"):
+        document: dict[str, Any]
+        if asked.model is not None:
+            document = {"model": asked.model, **_model_lines(asked.model)}
+        else:
+            from negkernel import ops
+
+            document = {
+                "versions": _versions(),
+                "devices": _devices(),
+                "kernels": {op: dict(backends) for op, backends in ops.decisions().items()},
+            }
+    if asked.json:
+        print_json(document)
+        return
     from neurgrad.cli.showing.tables import key_values
 
-    console = Console(highlight=False)
-    if model is not None:
-        console.print(key_values(f"Model {model}", _model_lines(model)))
+    out = console()
+    if asked.model is not None:
+        del document["model"]
+        out.print(key_values(f"Model {asked.model}", document))
         return
-    console.print(key_values("Versions", _versions()))
-    console.print(key_values("\nDevices", _devices()))
-    console.print(_kernels())
+    out.print(key_values("Versions", document["versions"]))
+    out.print(key_values("\nDevices", document["devices"]))
+    out.print(_kernels(document["kernels"]))
 
 
 def _versions() -> dict[str, str]:
@@ -69,16 +96,14 @@ def _devices() -> dict[str, str]:
     return lines
 
 
-def _kernels() -> Table:
+def _kernels(decisions: dict[str, dict[str, str | None]]) -> Table:
     from rich import box
     from rich.table import Table
-
-    from negkernel import ops
 
     table = Table(title="\nKernels, first choice first", title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("op", "backend", "here"):
         table.add_column(column, overflow="fold")
-    for op, backends in ops.decisions().items():
+    for op, backends in decisions.items():
         for name, why_not in backends.items():
             table.add_row(op, name, "runs" if why_not is None else f"no: {why_not}")
             op = ""

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurgrad.cli.errors import blame, refuse
+from neurgrad.cli.reading.asked import JobOptions, SweepOptions
 from neurgrad.cli.reading.neurons import Choice, parse_neurons
-from neurgrad.cli.reading.outputs import check_output, check_plot_folder, run_folder
+from neurgrad.cli.reading.outputs import STDOUT, check_output, check_plot_folder, run_folder
 from neurgrad.cli.reading.prompt_files import read_prompts
 from neurgrad.cli.reading.shifts import parse_shifts
 
@@ -18,70 +19,53 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A sweep, or gradients where ``shifts`` is None; fields are the options' values, read."""
+    """A sweep, or gradients where ``shifts`` is None.
 
-    model: str
-    dtype: str
-    device: str | None
+    Attributes
+    ----------
+    asked : JobOptions
+        The options as given.
+    prompts, targets : list of str
+    neurons : Choice
+    shifts : float array [J] or None
+    output : Path or None
+        The file to write; None also where that is stdout.
+    position : int, "all" or None
+    """
+
+    asked: JobOptions
     prompts: list[str]
     targets: list[str]
-    file: Path | None
-    chat: bool
-    target_prefix: str
-    mask_index: int | None
     neurons: Choice
-    neurons_text: str
-    site: str
-    method: str
-    seed: int
-    dry_run: bool
-    resume: bool
+    shifts: np.ndarray | None
     output: Path | None
-    plot: Path | None
-    position: int | str | None = None
-    shifts: np.ndarray | None = None
-    shifts_text: str = ""
-    axis: str = "magnitude"
-    resolution: str = "grid"
-    tol: float = 1e-3
+    position: int | str | None
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, beside the model and the prompts."""
+        asked = self.asked
         shared = {
-            "--neurons": self.neurons_text,
-            "--site": self.site,
+            "--neurons": asked.neurons,
+            "--site": asked.site,
             "--position": self.position,
-            "--method": self.method,
-            "--target-prefix": self.target_prefix,
-            "--mask-index": self.mask_index,
-            "--seed": self.seed,
+            "--method": asked.method,
+            "--target-prefix": asked.target_prefix,
+            "--mask-index": asked.mask_index,
+            "--seed": asked.seed,
         }
-        if self.shifts is None:
+        if not isinstance(asked, SweepOptions):
             return {"command": "grad", **shared}
         return {
             "command": "sweep",
             **shared,
-            "--shifts": self.shifts_text,
-            "--axis": self.axis,
-            "--resolution": self.resolution,
-            "--tol": self.tol,
+            "--shifts": asked.shifts,
+            "--axis": asked.axis,
+            "--resolution": asked.resolution,
+            "--tol": asked.tol,
         }
 
 
-def read_job(
-    *,
-    prompt: list[str] | None,
-    target: list[str] | None,
-    prompts: Path | None,
-    neurons: str,
-    output: Path | None,
-    plot: Path | None,
-    resume: bool,
-    position: str | None = None,
-    shifts: str | None = None,
-    tol: float = Job.tol,
-    **options: Any,
-) -> Job:
+def read_job(asked: JobOptions) -> Job:
     """Read the options of ``sweep`` and ``grad``.
 
     Raises
@@ -89,37 +73,25 @@ def read_job(
     typer.BadParameter
         An option that cannot be used; the message names it and its value.
     """
+    output = None if asked.output == STDOUT else asked.output
     if output is not None:
         with blame("--output", output):
             check_output(output)
-    if plot is not None:
-        with blame("--plot", plot):
-            check_plot_folder(plot)
-    if not 0 < tol < 1:
-        refuse("--tol", f"{tol}: expected a number between 0 and 1")
-    _check_resume(output, resume)
-    with blame("--neurons", neurons):
-        choice = parse_neurons(neurons)
+    if asked.plot is not None:
+        with blame("--plot", asked.plot):
+            check_plot_folder(asked.plot)
+    _check_resume(output, asked.resume)
+    with blame("--neurons", asked.neurons):
+        choice = parse_neurons(asked.neurons)
     grid = None
-    if shifts is not None:
-        with blame("--shifts", shifts):
-            grid = parse_shifts(shifts)
-    texts, words = _prompts(prompt or [], target or [], prompts)
-    return Job(
-        prompts=texts,
-        targets=words,
-        file=prompts,
-        neurons=choice,
-        neurons_text=neurons,
-        position=_position(position),
-        shifts=grid,
-        shifts_text=shifts or "",
-        output=output,
-        plot=plot,
-        resume=resume,
-        tol=tol,
-        **options,
-    )
+    if isinstance(asked, SweepOptions):
+        if not 0 < asked.tol < 1:
+            refuse("--tol", f"{asked.tol}: expected a number between 0 and 1")
+        with blame("--shifts", asked.shifts):
+            grid = parse_shifts(asked.shifts)
+    prompts, targets = _prompts(asked.prompt or [], asked.target or [], asked.prompts)
+    position = _position(asked.position)
+    return Job(asked, prompts, targets, choice, grid, output, position)
 
 
 def _position(text: str | None) -> int | str | None:

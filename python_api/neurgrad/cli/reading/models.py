@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Literal
 
 from neurgrad.cli.errors import blame, refuse
@@ -37,7 +37,8 @@ def load_engine(model: str, dtype: str, device: str | None) -> Engine:
 
     chosen = _device(device)
     path = str(demo.folder(DEMO[model])) if model in DEMO else model
-    if model.startswith(("/", ".", "~")) and not Path(model).expanduser().exists():
+    # Not pathlib's: that raises for the home of nobody.
+    if model.startswith(("/", ".", "~")) and not os.path.isdir(os.path.expanduser(model)):
         refuse("--model", f"{model!r}: there is no such folder")
     with blame("--model", model), quiet_loading():
         loaded = Engine.from_pretrained(path, dtype=dtype, device=chosen)
@@ -76,4 +77,7 @@ def _device(name: str | None) -> torch.device:
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with blame("--device", name):
+        wanted = torch.device(name)
+        if wanted.type == "meta" or (wanted.type == "cpu" and wanted.index):
+            raise ValueError("nothing can be computed there; expected cpu, cuda, cuda:1, ...")
         return check_device(name)

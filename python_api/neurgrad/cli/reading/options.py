@@ -20,6 +20,7 @@ ModelOption = Annotated[
     str,
     typer.Option(
         "--model",
+        "-m",
         metavar="PATH",
         help="A model folder, a Hub id, or 'demo' for the embedded one ('demo-masked').",
         rich_help_panel=_MODEL,
@@ -41,12 +42,15 @@ DeviceOption = Annotated[
 ]
 PromptOption = Annotated[
     list[str] | None,
-    typer.Option("--prompt", metavar="TEXT", help="A prompt; repeatable.", rich_help_panel=_WHAT),
+    typer.Option(
+        "--prompt", "-p", metavar="TEXT", help="A prompt; repeatable.", rich_help_panel=_WHAT
+    ),
 ]
 TargetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--target",
+        "-t",
         metavar="WORD",
         help="The word after it, one token; as many as prompts.",
         rich_help_panel=_WHAT,
@@ -57,7 +61,7 @@ PromptsOption = Annotated[
     typer.Option(
         "--prompts",
         metavar="FILE",
-        help="CSV, JSONL, Parquet or feather with columns 'prompt' and 'answer'.",
+        help="CSV, JSONL, Parquet or feather with columns 'prompt' and 'answer'; - is stdin.",
         rich_help_panel=_WHAT,
     ),
 ]
@@ -133,7 +137,7 @@ AxisOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", help="For random:N.", rich_help_panel=_WHAT, min=0)
+    int, typer.Option("--seed", help="For random:N.", rich_help_panel=_WHAT, min=0, max=2**32 - 1)
 ]
 MethodOption = Annotated[
     Method,
@@ -172,8 +176,10 @@ OutputOption = Annotated[
     Path | None,
     typer.Option(
         "--output",
+        "-o",
         metavar="FILE",
-        help=".csv or .parquet: a row a neuron; .safetensors: everything, for negkernel's load.",
+        help=".csv or .parquet: a row a neuron; .safetensors: everything, for negkernel's load; "
+        "- is CSV to stdout.",
         rich_help_panel=_OUT,
     ),
 ]

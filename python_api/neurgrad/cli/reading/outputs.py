@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from negkernel.extras import need
+from neurgrad.cli.showing.spreadsheets import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from negkernel import Gradients, Sweep
+    from neurgrad.cli.reading.job import Job
 
 SUFFIXES = (".csv", ".parquet", ".safetensors")
+STDOUT = Path("-")
 
 
 def check_output(path: Path) -> None:
@@ -56,6 +61,29 @@ def run_folder(output: Path) -> Path:
     return output.with_name(output.name + ".run")
 
 
+@contextmanager
+def kept_in(job: Job) -> Iterator[Path]:
+    """Give the folder in which a job keeps its finished shards.
+
+    It is made before anything else, so that from then on ``--resume`` knows the output that may
+    already be there for an older one. It goes again if nothing was put into it.
+    """
+    if job.output is None or job.asked.dry_run:
+        with tempfile.TemporaryDirectory(prefix="negkernel-") as folder:
+            yield Path(folder)
+        return
+    folder_path = run_folder(job.output)
+    from negkernel.results.ledger import remove_retired
+
+    remove_retired(folder_path)
+    folder_path.mkdir(exist_ok=True)
+    try:
+        yield folder_path
+    finally:
+        if folder_path.exists() and not any(folder_path.iterdir()):
+            folder_path.rmdir()
+
+
 def write_result(result: Sweep | Gradients, frame: pd.DataFrame | None, path: Path) -> None:
     """Write a result in the format that the path's extension names.
 
@@ -77,7 +105,7 @@ def write_result(result: Sweep | Gradients, frame: pd.DataFrame | None, path: Pa
     if frame is None:
         result.save(path)
     elif path.suffix.lower() == ".csv":
-        replace_file(path, partial(frame.to_csv, index=False))
+        replace_file(path, partial(write_csv, frame))
     else:
         need("pyarrow", "parquet", "a Parquet file")
         replace_file(path, partial(frame.to_parquet, index=False))

@@ -1,17 +1,16 @@
-"""``--prompts FILE``: prompts with their answers from a table."""
+"""Read prompts with their answers from a file, ``--prompts FILE``."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from negkernel.extras import need
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-SUFFIXES = (".csv", ".jsonl", ".parquet", ".feather")
 COLUMNS = ("prompt", "answer")
+COLUMNAR = (".parquet", ".feather")
+SUFFIXES = (".csv", ".jsonl", *COLUMNAR)
+STDIN = Path("-")
 
 
 def read_prompts(path: Path) -> tuple[list[str], list[str]]:
@@ -20,7 +19,8 @@ def read_prompts(path: Path) -> tuple[list[str], list[str]]:
     Parameters
     ----------
     path : Path
-        Its suffix says the format. Other columns are ignored.
+        Its suffix says the format. Other columns are ignored. ``-`` is the standard input: JSON
+        lines where it begins with a brace, CSV otherwise.
 
     Returns
     -------
@@ -30,64 +30,103 @@ def read_prompts(path: Path) -> tuple[list[str], list[str]]:
     Raises
     ------
     ValueError
-        Unknown suffix, unreadable or empty file, a column missing, or a cell that is empty or
-        not text; the message names row (1 is the first below the header) and column.
+        Unknown suffix, unreadable or empty file, a column missing or there twice, a row with more
+        or fewer fields than the header, or a cell that is empty or not text; the message names row
+        (1 is the first below the header) and column.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"unknown extension {path.suffix!r}; expected {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise ValueError("there is no such file")
-    table = _read(path)
+    suffix = path.suffix.lower()
+    if path != STDIN:
+        if suffix not in SUFFIXES:
+            raise ValueError(f"unknown extension {suffix!r}; expected {', '.join(SUFFIXES)}")
+        if not path.is_file():
+            what = "a folder, not a file" if path.is_dir() else "there is no such file"
+            raise ValueError(what)
+    if suffix in COLUMNAR:
+        from neurgrad.cli.reading.columnar import read_apart
+
+        return read_apart(path)
+    content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot be read as UTF-8 text: {error}") from None
+    if not text.strip():
+        raise ValueError("the file is empty")
+    lines = suffix == ".jsonl" or (path == STDIN and text.lstrip().startswith("{"))
+    return checked(*(_read_jsonl(text) if lines else _read_csv(text)))
+
+
+def checked(names: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[list[str], list[str]]:
+    """Return prompts and answers of a table, given as rows below the names of its columns.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_prompts`.
+    """
     for column in COLUMNS:
-        if column not in table.columns:
-            found = ", ".join(map(repr, map(str, table.columns))) or "none"
-            raise ValueError(f"no column {column!r}; found {found}")
-    if table.empty:
+        if (times := list(names).count(column)) != 1:
+            found = ", ".join(map(repr, names)) or "none"
+            what = "no" if times == 0 else f"{times} times the"
+            raise ValueError(f"{what} column {column!r}, expected one; found {found}")
+    if not rows:
         raise ValueError("no rows; expected one prompt a row")
+    places = [list(names).index(column) for column in COLUMNS]
     prompts, answers = (
-        [_text(value, row, column) for row, value in enumerate(table[column], start=1)]
-        for column in COLUMNS
+        [_text(row[place], number, COLUMNS[i]) for number, row in enumerate(rows, start=1)]
+        for i, place in enumerate(places)
     )
     return prompts, answers
 
 
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
+def _read_csv(text: str) -> tuple[list[str], list[list[str]]]:
+    """Cells as they stand: "NA" is Namibia's code and "007" is not 7."""
+    import csv
+    import io
 
-    suffix = path.suffix.lower()
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        if suffix == ".csv":
-            # Text as it stands: "NA" is Namibia's code and "007" is not 7.
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        if suffix == ".jsonl":
-            return _read_jsonl(path)
-        need("pyarrow", "parquet", f"a {suffix} file")
-        return pd.read_parquet(path) if suffix == ".parquet" else pd.read_feather(path)
-    except pd.errors.EmptyDataError:
-        raise ValueError("the file is empty") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot be read as {suffix[1:]}: {error}") from error
+        names, *rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f"cannot be read as CSV: line {reader.line_num}: {error}") from None
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(names):
+            raise ValueError(
+                f"row {number} has {len(row)} fields and the header {len(names)}; text that holds "
+                "a comma or a line's end belongs in double quotes"
+            )
+    return names, rows
 
 
-def _read_jsonl(path: Path) -> pd.DataFrame:
+def _read_jsonl(text: str) -> tuple[list[str], list[list[object]]]:
+    # Lines end in line feeds only: other separators, such as U+2028, may stand within a string.
+    found = [
+        _object(line, number)
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ]
+    names = list(dict.fromkeys(name for row in found for name in row))
+    return names, [[row.get(name) for name in names] for row in found]
+
+
+def _object(line: str, number: int) -> dict[str, Any]:
     import json
 
-    import pandas as pd
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        read = dict(pairs)
+        if len(read) < len(pairs):
+            raise ValueError(f"line {number} has a key twice")
+        return read
 
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"line {number} is not JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"line {number} is not an object with keys 'prompt' and 'answer'")
-        rows.append(row)
-    if not rows:
-        raise ValueError("the file is empty")
-    return pd.DataFrame({key: [row.get(key) for row in rows] for key in rows[0]}, dtype=object)
+    try:
+        row = json.loads(line, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number} is not JSON ({error})") from None
+    except RecursionError:
+        raise ValueError(f"line {number} is nested too deeply") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"line {number} is not an object with keys 'prompt' and 'answer'")
+    return row
 
 
 def _text(value: object, row: int, column: str) -> str:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MOST = 100_000
+WIDEST = 307  # decimal places of a float64
 
 
 def parse_shifts(text: str) -> np.ndarray:
@@ -38,6 +39,8 @@ def parse_shifts(text: str) -> np.ndarray:
         raise ValueError("expected start:stop:step, such as -10:10:0.2") from None
     if not (start.is_finite() and stop.is_finite() and step.is_finite()):
         raise ValueError("start, stop and step must be finite numbers")
+    if wide := [value for value in (start, stop, step) if value and abs(value.adjusted()) > WIDEST]:
+        raise ValueError(f"{wide[0]:.3g} is beyond what a float holds")
     if step == 0 or (stop - start) / step < 0:
         raise ValueError(f"a step of {step} does not lead from {start} to {stop}")
     n = int((stop - start) / step) + 1

@@ -7,21 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-# Spelled out here because their home imports torch; a test holds them against it.
-ARTEFACTS = (
-    "table3",
-    "table4",
-    "table8",
-    "table9",
-    "fig6",
-    "fig6-train",
-    "fig7",
-    "fig8",
-    "fig9",
-    "fig15",
-    "signs",
-    "magnitude",
-)
 SplitsChoice = Literal["both", "clean", "published"]
 
 _TASKS = "Tasks of MCEval8K"
@@ -44,6 +29,12 @@ ShotsOption = Annotated[
 SplitsOption = Annotated[
     SplitsChoice,
     typer.Option("--splits", help="Of the data; the published ones leak.", rich_help_panel=_TASKS),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", metavar="N", help="Most prompts (of tasks: training prompts); by default all."
+    ),
 ]
 LabelsOption = Annotated[
     str | None,

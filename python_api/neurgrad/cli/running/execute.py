@@ -4,48 +4,25 @@ from __future__ import annotations
 
 import shlex
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from negkernel import Gradients, Sweep
 from negkernel.model.environment import computing_as, environment
 from negkernel.results.files import Writer
-from negkernel.results.ledger import Ledger, at_work, remove_retired
+from negkernel.results.ledger import Ledger, at_work
 from negkernel.results.manifest import LedgerError, Manifest
 from neurgrad.cli.errors import refuse
-from neurgrad.cli.reading.job import Job
-from neurgrad.cli.reading.outputs import run_folder
 from neurgrad.cli.running.session import Session
+from neurgrad.cli.showing.messages import notes
 from neurgrad.cli.showing.progress import progress
 from neurgrad.cli.showing.report import report
+from neurgrad.cli.showing.terminal import counted, plain
 from neurgrad.runs import join
 
 LONG = 2e12  # FLOPs from which on an estimate of the seconds is worth a trial
-
-
-@contextmanager
-def kept_in(job: Job) -> Iterator[Path]:
-    """Give the folder in which a job keeps its finished shards.
-
-    It is made before anything else, so that from then on ``--resume`` knows the output that may
-    already be there for an older one. It goes again if nothing was put into it.
-    """
-    if job.output is None or job.dry_run:
-        with tempfile.TemporaryDirectory(prefix="negkernel-") as folder:
-            yield Path(folder)
-        return
-    folder_path = run_folder(job.output)
-    remove_retired(folder_path)
-    folder_path.mkdir(exist_ok=True)
-    try:
-        yield folder_path
-    finally:
-        if folder_path.exists() and not any(folder_path.iterdir()):
-            folder_path.rmdir()
 
 
 def execute(session: Session, folder: Path) -> bool:
@@ -63,7 +40,7 @@ def execute(session: Session, folder: Path) -> bool:
     plan = session.plan(calibrate=False)
     if plan.flops > LONG:
         plan = session.plan(calibrate=True)
-    _say(str(plan))
+    notes.info("%s", plan)
     with ExitStack() as work:
         try:
             ledger = work.enter_context(at_work(folder, wanted))
@@ -73,7 +50,7 @@ def execute(session: Session, folder: Path) -> bool:
             if result is not None:
                 report(session, result, complete=complete)
         except LedgerError as error:
-            refuse("--resume" if job.resume else "--output", str(error))
+            refuse("--resume" if job.asked.resume else "--output", str(error))
         except OSError as error:
             if job.output is None:
                 raise
@@ -94,24 +71,27 @@ def _compute(session: Session, ledger: Ledger) -> bool:
     missing = ledger.missing()
     done = before = total - sum(units[name] for name in missing)
     if done:
-        _say(f"going on after {done:,} of {total:,} {session.unit}")
+        notes.info("going on after %s of %s", f"{done:,}", counted(total, session.unit))
     start = time.perf_counter()
 
     def compute(name: str) -> dict[str, Writer]:
         return {".safetensors": session.compute(shards[name]).save}
 
     try:
-        with progress(total, done, session.unit) as bar:
+        with progress(total, done, f"{session.unit}s") as advance:
             for name in ledger.share(missing, compute):
                 done += units[name]
-                bar.update(units[name])
+                advance(units[name])
     except KeyboardInterrupt:
-        _say(f"stopped after {done:,} of {total:,} {session.unit}")
+        notes.info("stopped after %s of %s", f"{done:,}", counted(total, session.unit))
         if session.job.output is not None:
-            _say(f"what is finished is kept; to go on:\n  {_resume_command()}")
+            notes.info("what is finished is kept; to go on:")
+            # Bare, so that the line can be copied.
+            print(f"  {plain(_resume_command())}", file=sys.stderr)
         return False
     seconds = time.perf_counter() - start
-    _say(f"{done - before:,} {session.unit} in {seconds:.1f} s, {(done - before) / seconds:,.0f}/s")
+    rate = f"{(done - before) / seconds:,.0f}"
+    notes.info("%s in %.1f s, %s/s", counted(done - before, session.unit), seconds, rate)
     return True
 
 
@@ -127,7 +107,3 @@ def _finished(session: Session, ledger: Ledger) -> Sweep | Gradients | None:
 def _resume_command() -> str:
     arguments = sys.argv[1:]
     return shlex.join(["negkernel", *arguments, *([] if "--resume" in arguments else ["--resume"])])
-
-
-def _say(line: str) -> None:
-    print(f"negkernel: {line}", file=sys.stderr, flush=True)

@@ -38,7 +38,7 @@ class Session:
     shards : list of Shard
         The parts of the computation, in order.
     unit : str
-        What progress is counted in: "rows" of a sweep, "prompts" of gradients.
+        What progress is counted in: "row" of a sweep, "prompt" of gradients.
 
     Raises
     ------
@@ -48,19 +48,20 @@ class Session:
 
     def __init__(self, job: Job):
         self.job = job
-        self.engine: Engine = load_engine(job.model, job.dtype, job.device)
-        self.prompts = apply_chat(self.engine, job.prompts) if job.chat else job.prompts
-        with blame("--site", job.site):
-            resolve_site(job.site, gated=self.engine.site == "up")
-        with blame("--neurons", job.neurons_text):
-            self.fixed = job.neurons.fixed(self.engine, job.seed)
+        asked = job.asked
+        self.engine: Engine = load_engine(asked.model, asked.dtype, asked.device)
+        self.prompts = apply_chat(self.engine, job.prompts) if job.asked.chat else job.prompts
+        with blame("--site", job.asked.site):
+            resolve_site(job.asked.site, gated=self.engine.site == "up")
+        with blame("--neurons", job.asked.neurons):
+            self.fixed = job.neurons.fixed(self.engine, job.asked.seed)
             self._N = job.neurons.count(self.engine)
         if job.shifts is not None:
             double = self.engine.model.dtype == torch.float64
-            with blame("--shifts", job.shifts_text):
+            with blame("--shifts", job.settings()["--shifts"]):
                 check_shifts(job.shifts, torch.float64 if double else torch.float32)
         self._check_prompts()
-        self.unit = "prompts" if job.shifts is None else "rows"
+        self.unit = "prompt" if job.shifts is None else "row"
         # Gradients are those of all neurons, whichever of them are shown.
         per_pair, N = (1, 1) if job.shifts is None else (len(job.shifts), self._N)
         most = rows_per_shard(sum(p.numel() for p in self.engine.model.parameters()))
@@ -95,8 +96,7 @@ class Session:
             job.targets,
             neurons,
             job.shifts,
-            axis=job.axis,
-            resolution=job.resolution,
+            **self._curve,
             calibrate=calibrate,
             **self._how,
         )
@@ -112,22 +112,27 @@ class Session:
             job.targets[p:q],
             neurons,
             job.shifts,
-            axis=job.axis,
-            resolution=job.resolution,
-            tol=job.tol,
+            **self._curve,
+            tol=job.settings()["--tol"],
             **self._how,
         )
+
+    @property
+    def _curve(self) -> dict[str, Any]:
+        """What a sweep, or its price, is asked with beside its shifts."""
+        settings = self.job.settings()
+        return {"axis": settings["--axis"], "resolution": settings["--resolution"]}
 
     @property
     def _how(self) -> dict[str, Any]:
         """What every question to the engine is asked with."""
         job = self.job
         return {
-            "site": job.site,
+            "site": job.asked.site,
             "position": job.position,
-            "method": job.method,
-            "target_prefix": job.target_prefix,
-            "mask_index": job.mask_index,
+            "method": job.asked.method,
+            "target_prefix": job.asked.target_prefix,
+            "mask_index": job.asked.mask_index,
         }
 
     def _gradients(self, first: int, last: int) -> Gradients:
@@ -145,7 +150,7 @@ class Session:
         try:
             self.engine.plan(self.prompts, job.targets, calibrate=False, **self._how)
         except NotImplementedError as error:
-            refuse("--method", f"{job.method!r}: {error}")
+            refuse("--method", f"{job.asked.method!r}: {error}")
         except (ValueError, IndexError) as error:
             for row, pair in enumerate(zip(self.prompts, job.targets, strict=True), start=1):
                 if (reason := self._why_not(*pair)) is not None:
@@ -166,15 +171,16 @@ class Session:
         """
         if reason.startswith("mask_index"):
             reason = reason.replace("prompt 0", f"prompt {row - 1}")
-            refuse("--mask-index", f"{self.job.mask_index}: {reason}")
+            refuse("--mask-index", f"{self.job.asked.mask_index}: {reason}")
         if reason.startswith("position"):
             reason = reason.replace("prompt 0", f"prompt {row - 1}")
             refuse("--position", f"{self.job.position}: {reason}")
         reason = reason.removeprefix("prompt 0 ")
         about_target = reason.startswith("target")
-        if self.job.file is not None:
+        file = self.job.asked.prompts
+        if file is not None:
             column = "answer" if about_target else "prompt"
-            refuse("--prompts", f"{str(self.job.file)!r}: row {row}, column {column!r}: {reason}")
+            refuse("--prompts", f"{str(file)!r}: row {row}, column {column!r}: {reason}")
         if about_target:
             refuse("--target", f"{self.job.targets[row - 1]!r}: {reason}")
         refuse("--prompt", f"{self.job.prompts[row - 1]!r}: {reason}")

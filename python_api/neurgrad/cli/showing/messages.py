@@ -1,37 +1,112 @@
-"""The library's warnings on the terminal, each kind once."""
+"""Say on stderr what a command does, what the library warns of, and why the command ends."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from neurgrad.cli.showing.terminal import plain
+
 LOGGERS = tuple(logging.getLogger(name) for name in ("negkernel", "neurgrad"))
+notes = logging.getLogger("neurgrad.cli")
+NAME = "negkernel: "
+
+
+class _Line:
+    """The line of stderr that is being written.
+
+    A step is announced before it is taken and its line left open, so that an error ends that line:
+    what was done and why it failed are one line.
+    """
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def begin(self, text: str) -> None:
+        self._write(text)
+        self._open = True
+
+    def say(self, text: str) -> None:
+        self.end()
+        self._write(f"{text}\n")
+
+    def fail(self, text: str) -> None:
+        self._write(f"{text}\n")
+        self._open = False
+
+    def end(self) -> None:
+        if self._open:
+            sys.stderr.write("\n")
+            self._open = False
+
+    def _write(self, text: str) -> None:
+        line = plain(" ".join(text.split())) + "\n" * text.endswith("\n")
+        sys.stderr.write(f" {line}" if self._open else f"{NAME}{line}")
+        sys.stderr.flush()
+
+
+line = _Line()
 
 
 @contextmanager
-def messages() -> Iterator[None]:
-    """Print warnings of negkernel and neurgrad to stderr inside the ``with`` block."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("negkernel: %(message)s"))
+def messages(*, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
+    """Print what is logged inside the ``with`` block to stderr.
+
+    Parameters
+    ----------
+    quiet : bool
+        Warnings only; by default also the command's own notes.
+    verbose : bool
+        Also what the library decides, such as the method that ``auto`` takes.
+    """
+    handler = _Handler()
     handler.addFilter(_Once())
+    levels = dict.fromkeys(LOGGERS, logging.INFO if verbose else logging.WARNING)
+    levels[notes] = logging.WARNING if quiet else logging.INFO
+    before = {logger: logger.level for logger in levels}
+    for logger, level in levels.items():
+        logger.setLevel(level)
     for logger in LOGGERS:
         logger.addHandler(handler)
     try:
         yield
+        line.end()
     finally:
         for logger in LOGGERS:
             logger.removeHandler(handler)
+        for logger, level in before.items():
+            logger.setLevel(level)
+
+
+@contextmanager
+def step(doing: str) -> Iterator[None]:
+    """Say what is done inside the ``with`` block, and after Ctrl-C what was."""
+    if notes.isEnabledFor(logging.INFO):
+        line.begin(f"{doing} ...")
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"while {doing}")
+        raise
+
+
+class _Handler(logging.Handler):
+    """Print each message on a line of its own, terminal escapes in it made visible."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line.say(record.getMessage())
 
 
 class _Once(logging.Filter):
-    """Let each kind of message through once: shards repeat what a single call says once."""
+    """Let each kind of warning through once: shards repeat what a single call says once."""
 
     def __init__(self) -> None:
         super().__init__()
         self._seen: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        new = str(record.msg) not in self._seen
+        new = record.name == notes.name or str(record.msg) not in self._seen
         self._seen.add(str(record.msg))
         return new

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
 from negkernel import Gradients, Sweep
-from neurgrad.cli.reading.job import Job
 from neurgrad.cli.reading.neurons import Choice
-from neurgrad.cli.reading.outputs import write_result
+from neurgrad.cli.reading.outputs import STDOUT, write_result
+from neurgrad.cli.showing.documents import print_json
+from neurgrad.cli.showing.messages import notes
+from neurgrad.cli.showing.spreadsheets import write_csv
 from neurgrad.cli.showing.tables import key_values, neuron_table
+from neurgrad.cli.showing.terminal import console, counted, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +26,11 @@ if TYPE_CHECKING:
 SHOWN_PROMPTS, SHOWN_NEURONS = 3, 16
 
 
-def report_plan(plan: Plan, n_shards: int) -> None:
+def report_plan(plan: Plan, n_shards: int, *, json: bool) -> None:
     """Print the price of a job."""
+    if json:
+        print_json({"plan": asdict(plan) | {"shards": n_shards}})
+        return
     about = "about " if plan.resolution == "spectral" else ""
     seconds = "not estimated" if plan.seconds is None else f"{plan.seconds:,.1f}"
     lines = {
@@ -36,7 +43,7 @@ def report_plan(plan: Plan, n_shards: int) -> None:
         "seconds": f"{seconds} (estimate)",
         "shards": f"{n_shards:,}, each kept as it finishes",
     }
-    Console(highlight=False).print(key_values("What it would cost", lines))
+    console().print(key_values("What it would cost", lines))
 
 
 def report(session: Session, result: Sweep | Gradients, *, complete: bool) -> None:
@@ -47,21 +54,30 @@ def report(session: Session, result: Sweep | Gradients, *, complete: bool) -> No
     complete : bool
         A part of the result is only printed, and only where there is no file to go on with.
     """
-    job = session.job
+    job, asked = session.job, session.job.asked
     frame = chosen_frame(result, job.neurons, session.fixed)
-    console = Console(highlight=False)
-    if job.output is None:
-        _print_tables(console, frame)
+    _warn_of_nan(result)
+    to_stdout = asked.output == STDOUT
+    say: Callable[[str], Any] = notes.info if asked.json or to_stdout else _print_line
+    if complete and asked.json:
+        print_json(_document(result, frame))
+    elif job.output is None and not (to_stdout or asked.json):
+        _print_tables(frame)
     if not complete:
         return
+    if to_stdout:
+        write_csv(frame, None)
     if isinstance(result, Sweep):
-        console.print(_summary(result), soft_wrap=True)
+        say(_summary(result))
     if job.output is not None:
         whole = job.output.suffix.lower() == ".safetensors"
         write_result(result, None if whole else frame, job.output)
-        console.print(f"Wrote {job.output}", soft_wrap=True)
-    if job.plot is not None:
-        _draw(console, result, job)
+        say(f"Wrote {job.output}")
+    if asked.plot is not None:
+        from neurgrad.plots import draw_all
+
+        for path in draw_all(result, asked.plot):
+            say(f"Drew {path}")
 
 
 def chosen_frame(
@@ -80,33 +96,65 @@ def chosen_frame(
     return frame[flat.isin(wanted)].reset_index(drop=True)
 
 
-def _print_tables(console: Console, frame: pd.DataFrame) -> None:
+def _print_line(line: str) -> None:
+    console().print(plain(line), soft_wrap=True)
+
+
+def _print_tables(frame: pd.DataFrame) -> None:
+    out = console()
     n_prompts = frame["prompt_index"].nunique()
     for index, rows in frame.groupby("prompt_index"):
         if index == SHOWN_PROMPTS:
             break
         first = rows.iloc[0]
         title = f"{first['prompt']} -> {first['target']} (p = {first['base_prob']:.3g})"
-        console.print(neuron_table(title, rows.head(SHOWN_NEURONS)), soft_wrap=True)
+        out.print(neuron_table(title, rows.head(SHOWN_NEURONS)), soft_wrap=True)
     if n_prompts > SHOWN_PROMPTS or len(frame) > n_prompts * SHOWN_NEURONS:
-        console.print(
-            f"{n_prompts:,} prompts and {len(frame):,} rows in all; --output FILE keeps them",
+        out.print(
+            f"{counted(n_prompts, 'prompt')} and {counted(len(frame), 'row')} in all; "
+            "--output FILE keeps them",
             style="dim",
         )
 
 
 def _summary(sweep: Sweep) -> str:
-    polarity = sweep.polarity()
+    """Shares of the curves that are numbers; one that is not is neither linear nor of a sign."""
+    neg, r = sweep.neg(), sweep.pearson()
+    known = np.isfinite(neg) & np.isfinite(r)
+    told = f"{counted(neg.size, 'curve')} from {counted(sweep.rows, 'row')}: "
+    if not known.any():
+        return f"{told}none is a number (NaN), so none has a slope"
+    of = "" if known.all() else f" of the {known.sum():,} that are numbers"
+    linear, polarity = sweep.linear()[known], sweep.polarity()[known]
     return (
-        f"{polarity.size:,} curves from {sweep.rows:,} rows: "
-        f"{sweep.linear().mean():.1%} linear (|r| >= 0.95), "
-        f"{(polarity > 0).mean():.1%} positive, {(polarity < 0).mean():.1%} negative"
+        f"{told}{linear.mean():.1%} linear (|r| >= 0.95), {(polarity > 0).mean():.1%} positive, "
+        f"{(polarity < 0).mean():.1%} negative{of}"
     )
 
 
-def _draw(console: Console, result: Sweep | Gradients, job: Job) -> None:
-    from neurgrad.plots import draw_all
+def _warn_of_nan(result: Sweep | Gradients) -> None:
+    if isinstance(result, Sweep):
+        wrong, what = ~np.isfinite(result.logprob_shift).all(-1), "curve"
+    else:
+        # Neurons that a narrower layer lacks have no activation either.
+        exists = np.isfinite(result.activation).any(0)
+        wrong, what = ~np.isfinite(result.cg[..., exists]), "gradient"
+    if wrong.any():
+        notes.warning(
+            "%s of %s are not numbers (NaN or infinite): the model computes such values there; "
+            "check its weights and its dtype",
+            f"{wrong.sum():,}",
+            counted(wrong.size, what),
+        )
 
-    assert job.plot is not None
-    for path in draw_all(result, job.plot):
-        console.print(f"Drew {path}", soft_wrap=True)
+
+def _document(result: Sweep | Gradients, frame: pd.DataFrame) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "kind": type(result).__name__,
+        "model": result.model,
+        "dtype": result.dtype,
+        "site": result.site,
+    }
+    if isinstance(result, Sweep):
+        about |= {"axis": result.axis, "method": result.method, "rows": result.rows}
+    return about | {"neurons": frame.to_dict(orient="records")}

@@ -1,0 +1,36 @@
+"""Put text of users on the terminal without letting it act there."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Control characters, halves of pairs, line and paragraph separators: a terminal obeys them.
+_ACTIVE = ("Cc", "Cs", "Zl", "Zp")
+# Marks that change the direction of what follows and make text look like another.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def plain(text: object) -> str:
+    """Return text with every character that a terminal would obey written as its escape."""
+    return "".join(
+        c.encode("unicode_escape").decode()
+        if unicodedata.category(c) in _ACTIVE or c in _TURNING
+        else c
+        for c in str(text)
+    )
+
+
+def console() -> Console:
+    """Return stdout as a rich console on which brackets and colons are only themselves."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def counted(n: int, thing: str) -> str:
+    """Return how many there are, in the singular where there is one."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
