@@ -92,6 +92,9 @@ def _config(model: Any) -> str:
 @contextmanager
 def _loaded(module: nn.Module) -> Iterator[bool]:
     """Hold a module's own tensors where they can be read; says whether they go again on leaving."""
+    if not hasattr(module, "_hf_hook"):  # what accelerate offloads carries its hook
+        yield False
+        return
     from accelerate.utils import align_module_device, has_offloaded_params
 
     offloaded = has_offloaded_params(module)

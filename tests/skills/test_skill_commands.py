@@ -41,7 +41,7 @@ def test_probe_writes_tables_and_a_page(model, root, tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in before} == before
     # The task's own labels make other prompts: these features are not theirs.
     assert main([*asked, "--limit", "12"]) == 2
-    assert "holds features with prompts" in capsys.readouterr().err
+    assert "it differs in prompts" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
