@@ -13,8 +13,7 @@ from negkernel.arguments import check_flag, check_number, check_path
 from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Opened
-from negkernel.model.digest import model_digest
-from negkernel.model.environment import computing_as, environment
+from negkernel.model.environment import computing_as, environment, identity
 from negkernel.model.finite import check_finite
 from negkernel.request.neurons import check_shifts
 from negkernel.request.prompts import Request
@@ -96,9 +95,8 @@ def manifest_of(
     """Describe work on a request: everything that its results depend on, and its parts."""
     asked = {
         **settings,
-        "weights": model_digest(host.model),
+        **identity(host),
         "task": host.task,
-        "operands": str(host.precision.operand),
         "prompt_tokens": request.tokens,
         "positions": [int(position) for position in request.positions],
         "shifted": request.elsewhere,

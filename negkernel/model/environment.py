@@ -1,4 +1,4 @@
-"""Name what the last bits of a result depend on, and compute as an earlier process did."""
+"""Name what a result depends on beside what was asked, and compute as an earlier process did."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from negkernel.model.digest import model_digest
 
 if TYPE_CHECKING:
     from negkernel.engine import Engine
@@ -36,6 +38,12 @@ def environment(engine: Engine | Host) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_budget": host.budget,
     }
+
+
+def identity(engine: Engine | Host) -> dict[str, Any]:
+    """Return what of an engine every result depends on, whatever is asked."""
+    host = _host(engine)
+    return {"weights": model_digest(host.model), "operands": str(host.precision.operand)}
 
 
 @contextmanager

@@ -168,7 +168,7 @@ def test_an_ablated_model_s_store_is_not_taken(engine, tmp_path):
     collect_prompts(engine, asked(6), tmp_path)
     ablated = reader()
     ablated.model.model.layers[0].mlp.down_proj.weight.data[:, 3] = 0
-    with pytest.raises(ValueError, match="differs in model"):
+    with pytest.raises(ValueError, match="differs in weights"):
         collect_prompts(ablated, asked(6), tmp_path)
 
 
@@ -187,7 +187,7 @@ def test_an_altered_batch_is_found_and_computed_again(engine, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"engine": lambda: reader(seed=1)}, "model"),
+        ({"engine": lambda: reader(seed=1)}, "weights"),
         ({"prompts": lambda: asked(7)}, "prompts"),
         ({"activations": lambda: True}, "activations"),
         ({"site": lambda: "gate"}, "site"),

@@ -12,8 +12,8 @@ import pandas as pd
 
 from neurgrad import attribution
 from neurgrad.analysis.answered import random_neurons
+from neurgrad.analysis.cached_engine import CachedEngine
 from neurgrad.analysis.figures import axes
-from neurgrad.analysis.kept import Kept
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def scores(
 
 def seconds(engine: Engine, prompts: Sequence[str], targets: Sequence[str], name: str) -> float:
     """Seconds per prompt of an estimator, on the first prompts, computed and not taken up."""
-    plain = engine.plain if isinstance(engine, Kept) else engine
+    plain = engine.plain if isinstance(engine, CachedEngine) else engine
     few = slice(TIMED)
     start = time.perf_counter()
     ESTIMATORS[name](plain, prompts[few], targets[few])

@@ -7,19 +7,19 @@ in the manifest.
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from negkernel.model.digest import model_digest
+from negkernel.model.environment import computing_as, environment, identity
+from negkernel.results.files import Writer, replace_file, write_text
+from negkernel.results.ledger import at_work
+from negkernel.results.manifest import Manifest
 from neurgrad.analysis import (
     contribution,
     distributions,
@@ -31,8 +31,7 @@ from neurgrad.analysis import (
     page,
 )
 from neurgrad.analysis.answered import Answered, answered
-from neurgrad.analysis.kept import Kept
-from neurgrad.runs.files import replace_file, sha256
+from neurgrad.analysis.cached_engine import CachedEngine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -195,44 +194,41 @@ def reproduce(
     """
     wanted = chosen(names)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     known = answered(engine, prompts, answers, limit=limit)
     log.log(logging.INFO if len(known) == known.asked else logging.WARNING, "%s", known)
     asked = {
-        "engine": repr(engine),
-        "model": str(engine.model.config.name_or_path),
-        "weights": model_digest(engine.model),
+        **identity(engine),
         "prompts": known.prompts,
         "targets": known.targets,
         "seed": seed,
         "map_prompts": map_prompts,
         "range_prompts": range_prompts,
     }
-    manifest = _manifest(folder / "manifest.json", asked)
-    # What the prompts of unfinished artefacts gave; in one run CG, IG and LPI serve several.
-    parts = folder / "parts"
-    study = Study(Kept(engine, parts), known, seed, folder / "neg_map", map_prompts, range_prompts)
-    frames = {}
-    for name in wanted:
-        frame = _finished(folder, name, manifest)
-        if frame is None:
-            start = time.perf_counter()
+    here = environment(engine)
+    with (
+        at_work(folder, Manifest.of("study", asked, here, None), (".csv", ".png")) as ledger,
+        computing_as(engine, ledger.manifest.environment),
+        # What the prompts of unfinished artefacts gave; in one run CG, IG and LPI serve several.
+        at_work(folder / "parts", Manifest.of("answers", asked, here, None)) as kept,
+    ):
+        asking, maps = CachedEngine(engine, kept), folder / "neg_map"
+        study = Study(asking, known, seed, maps, map_prompts, range_prompts)
+
+        def compute(name: str) -> dict[str, Writer]:
             frame = ARTEFACTS[name].compute(study)
-            table, picture = folder / f"{name}.csv", folder / f"{name}.png"
-            replace_file(table, partial(frame.to_csv, index=False))
-            replace_file(picture, partial(ARTEFACTS[name].draw(frame).savefig, dpi=150))
-            manifest["artefacts"][name] = {
-                "sha256": sha256(table),
-                "seconds": round(time.perf_counter() - start, 3),
+            picture = ARTEFACTS[name].draw(frame)
+            return {
+                ".csv": partial(frame.to_csv, index=False),
+                ".png": partial(picture.savefig, dpi=150),
             }
-            content = json.dumps(manifest, indent=1)
-            replace_file(folder / "manifest.json", _writer(content))
-        frames[name] = frame
-        advance(name)
-    shutil.rmtree(parts, ignore_errors=True)
+
+        for name in ledger.share(wanted, compute):
+            advance(name)
+        kept.discard()
+        frames = {name: pd.read_csv(ledger.path(name)) for name in wanted}
     titles = {name: _title(name) for name in wanted}
     path = folder / "index.html"
-    replace_file(path, _writer(page.render(repr(engine), str(known), seed, titles, frames)))
+    replace_file(path, write_text(page.render(repr(engine), str(known), seed, titles, frames)))
     return path
 
 
@@ -257,31 +253,3 @@ def _title(name: str) -> str:
     """Name an artefact with every table and figure of the paper that it is."""
     also = [alias for alias, own in ALIASES.items() if own == name]
     return f"{', '.join([name, *also])}: {ARTEFACTS[name].title}"
-
-
-def _manifest(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    if path.exists():
-        found = json.loads(path.read_text())
-        differ = [key for key in asked if found["asked"].get(key) != asked[key]]
-        if differ:
-            raise ValueError(
-                f"{path.parent} holds another study (it differs in {', '.join(differ)}); choose "
-                "another folder"
-            )
-        return dict(found)
-    return {"asked": asked, "artefacts": {}}
-
-
-def _finished(folder: Path, name: str, manifest: dict[str, Any]) -> pd.DataFrame | None:
-    """Read a finished artefact, None if it is missing or not what was written."""
-    entry, path = manifest["artefacts"].get(name), folder / f"{name}.csv"
-    if entry is None or not path.exists() or not (folder / f"{name}.png").exists():
-        return None
-    if sha256(path) != entry["sha256"]:
-        log.warning("%s was altered after it was written; it is computed again", path)
-        return None
-    return pd.read_csv(path)
-
-
-def _writer(text: str) -> Callable[[Path], int]:
-    return lambda path: path.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from negkernel.model.digest import model_digest
+from negkernel.model import environment
 
 if TYPE_CHECKING:
     from negkernel import Engine
@@ -28,7 +28,7 @@ def identity(
 ) -> dict[str, Any]:
     """Everything that a store of features depends on, as JSON can say it."""
     return {
-        "model": model_digest(engine.model),
+        **environment.identity(engine),
         "prompts": prompts_digest(prompts),
         "site": engine.site if site == "paper" else site,
         "activations": activations,

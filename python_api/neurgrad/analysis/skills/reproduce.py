@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from negkernel.results.files import replace_file, write_text
 from neurgrad.analysis.page import STYLE
 from neurgrad.analysis.skills.artefacts import ARTEFACTS, Artefact, chosen
 from neurgrad.analysis.skills.study import Study
 from neurgrad.mceval8k import find
-from neurgrad.runs.files import replace_file
 
 SHOWN = 40  # rows of a table that the page shows unfolded
 
@@ -63,7 +63,7 @@ def reproduce(
         advance(name)
     page = folder / "index.html"
     text = _page(repr(study.engine), papers, sections)
-    replace_file(page, lambda path: path.write_text(text, encoding="utf-8"))
+    replace_file(page, write_text(text))
     return page
 
 

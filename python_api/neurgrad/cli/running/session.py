@@ -11,7 +11,7 @@ import torch
 
 from negkernel import Engine, Gradients, Sweep
 from negkernel.answers.plan import Plan
-from negkernel.model.digest import model_digest
+from negkernel.model.environment import identity
 from negkernel.request.neurons import check_shifts
 from negkernel.sites import resolve_site
 from neurgrad.cli.errors import blame, refuse
@@ -82,7 +82,7 @@ class Session:
         return {
             **self.job.settings(),
             "--prompts": hashlib.sha256(asked).hexdigest(),
-            "--model": model_digest(self.engine.model),
+            **identity(self.engine),
         }
 
     def plan(self, *, calibrate: bool) -> Plan:

@@ -1,14 +1,21 @@
 """Answers kept prompt by prompt: the same ones, computed once, damaged ones again."""
 
 import copy
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from negkernel import Engine, Intervention
+from negkernel.model.environment import environment
+from negkernel.results.ledger import at_work
+from negkernel.results.manifest import Manifest
 from neurgrad import demo
-from neurgrad.analysis import answered, estimators, kept, linearity, reproduce
-from neurgrad.analysis.kept import Kept
+from neurgrad.analysis import answered, cached_engine, estimators, linearity, reproduce
+from neurgrad.analysis.cached_engine import CachedEngine
 
 SHIFTS = [-2.0, 0.5, 2.0]
 NEURONS = np.array([[0, 3], [4, 200]])
@@ -27,8 +34,15 @@ def facts():
 
 @pytest.fixture
 def engine(plain, tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "PROMPTS", 2)
-    return Kept(plain, tmp_path / "parts")
+    monkeypatch.setattr(cached_engine, "PROMPTS", 2)
+    answers = Manifest.of("answers", {"model": "demo"}, environment(plain), None)
+    with at_work(tmp_path / "parts", answers) as ledger:
+        yield CachedEngine(plain, ledger)
+
+
+def files(engine):
+    """Kept answers, in order."""
+    return sorted(engine._ledger.folder.glob("*.safetensors"))
 
 
 class Broken:
@@ -51,6 +65,11 @@ def ask(engine, name, facts):
             ).logprob_shift
         ),
         "intervene": lambda: engine.intervene(prompts, targets, several).logprob_shift,
+        "signs": lambda: (
+            engine.intervene(
+                prompts, targets, [replace(several[0][0], signs="baseline")]
+            ).logprob_shift
+        ),
         "same for all": lambda: engine.intervene(prompts, targets, several[0]).logprob_shift,
         "gradients": lambda: engine.gradients(prompts, targets, site="post").cg,
         "path": lambda: engine.path_gradients(prompts, targets, [0.0, 0.5]).cg,
@@ -59,7 +78,16 @@ def ask(engine, name, facts):
     return calls[name]()
 
 
-CALLS = ["sweep", "own neurons", "intervene", "same for all", "gradients", "path", "direct"]
+CALLS = [
+    "sweep",
+    "own neurons",
+    "intervene",
+    "signs",
+    "same for all",
+    "gradients",
+    "path",
+    "direct",
+]
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -76,7 +104,7 @@ def test_answers_are_those_of_the_engine_and_computed_once(engine, facts, name):
 def test_different_questions_have_different_answers(engine, facts):
     for name in CALLS:
         ask(engine, name, facts)
-    n_files = len(list(engine._folder.iterdir()))
+    n_files = len(files(engine))
     assert n_files == 3 * len(CALLS)  # 5 prompts by twos
     prompts, targets = facts
     asked = prompts, targets, NEURONS
@@ -86,19 +114,19 @@ def test_different_questions_have_different_answers(engine, facts):
         engine.sweep(prompts, targets, NEURONS + np.array([0, 1]), SHIFTS),
         engine.sweep(prompts, [targets[1], *targets[1:]], NEURONS, SHIFTS),
     ]
-    files = len(list(engine._folder.iterdir())) - n_files
-    assert files == 3 + 3 + 3 + 1
+    assert len(files(engine)) - n_files == 3 + 3 + 3 + 1
     assert len({call.logprob_shift.tobytes() for call in calls}) == 4
 
 
 def test_a_damaged_part_is_found_and_computed_again(engine, facts, caplog):
     first = ask(engine, "sweep", facts)
-    path = sorted(engine._folder.iterdir())[1]
+    engine._ledger._whole.clear()  # as a new process has it
+    path = files(engine)[1]
     content = bytearray(path.read_bytes())
     content[-3] ^= 64
     path.write_bytes(content)
     np.testing.assert_array_equal(ask(engine, "sweep", facts), first)
-    assert "checksum" in caplog.text
+    assert "computed again" in caplog.text
     engine.plain = Broken()
     np.testing.assert_array_equal(ask(engine, "sweep", facts), first)
 
@@ -118,7 +146,7 @@ class Counted(Engine):
 
 
 def test_an_interrupted_study_goes_on_where_it_was(plain, facts, tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "PROMPTS", 1)
+    monkeypatch.setattr(cached_engine, "PROMPTS", 1)
     engine = Counted(plain)
     options = {"names": ["table1"], "limit": 3}
     engine.stop_at = 2
@@ -147,3 +175,54 @@ def test_an_estimator_is_timed_on_the_engine_itself(engine, facts):
     estimators.scores(engine, *few)
     spent = [estimators.seconds(engine, *few, name) for name in ("NeurGrad", "IG")]
     assert spent[1] > 2 * spent[0] > 0  # 20 steps in every layer against one gradient
+
+
+KILLED = """
+import os, signal, sys
+from neurgrad import demo
+from neurgrad.analysis import cached_engine, reproduce
+from negkernel.results import storage
+cached_engine.PROMPTS = 1
+write, written = storage.write, []
+def stop(*asked):
+    if len(written) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(*asked)
+    written.append(asked)
+storage.write = stop
+facts = demo.prompts("causal").sample(5, random_state=3)
+reproduce(demo.load("causal"), facts["prompt"].tolist(), facts["answer"].tolist(), sys.argv[1],
+          names=["table1"], limit=3)
+"""
+
+
+def test_a_killed_study_ends_with_the_same_bytes(plain, facts, tmp_path, monkeypatch):
+    monkeypatch.setattr(cached_engine, "PROMPTS", 1)
+    folder = tmp_path / "killed"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list((folder / "parts").glob("*.json"))) == 2 + 1  # two answers, a manifest
+    edited = copy.deepcopy(plain)
+    edited.model.model.layers[2].mlp.down_proj.weight.data[:, 4] = 0
+    with pytest.raises(ValueError, match="differs in weights"):
+        reproduce(edited, *facts, folder, names=["table1"], limit=3)
+    reproduce(plain, *facts, folder, names=["table1"], limit=3)
+    reproduce(plain, *facts, tmp_path / "whole", names=["table1"], limit=3)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"manifest.json", "table1.csv", "table1.png", "table1.json", "index.html"}
+    for name in ("table1.csv", "table1.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_damaged_artefact_is_computed_again(plain, facts, tmp_path, caplog):
+    reproduce(plain, *facts, tmp_path, names=["table1"], limit=1)
+    for name in ("table1.csv", "table1.png"):
+        good = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(good[:-3] + b"9\n9")
+        reproduce(plain, *facts, tmp_path, names=["table1"], limit=1)
+        assert (tmp_path / name).read_bytes() == good
+        assert "table1.csv was altered" in caplog.text
+        caplog.clear()
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"manifest\.json was damaged.*to start again"):
+        reproduce(plain, *facts, tmp_path, names=["table1"], limit=1)

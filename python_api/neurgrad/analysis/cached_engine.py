@@ -1,4 +1,4 @@
-"""An engine that keeps what it has answered, so that an interrupted study repeats next to nothing.
+"""Keep what an engine has answered, so that an interrupted study repeats next to nothing.
 
 A study asks about all of its prompts at once. Here such a call is split: the answer for every few
 prompts is one file with a checksum, and a file that is there already is read instead of computed.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,30 +17,31 @@ import numpy as np
 
 from negkernel import Engine, Gradients, Intervention, Interventions, Sweep
 from negkernel.results import storage
+from negkernel.results.files import Writer
+from negkernel.results.ledger import Ledger
 from neurgrad.runs.join import join_prompts
-
-log = logging.getLogger(__name__)
 
 PROMPTS = 8  # of one file: enough rows to fill the engine's batches, few to be lost
 
 Answer = TypeVar("Answer")
 
 
-class Kept(Engine):
-    """Like ``plain``, with sweeps, interventions, gradients and LPI kept in ``folder``.
+class CachedEngine(Engine):
+    """Like ``plain``, with sweeps, interventions, gradients and LPI kept in a ledger.
 
     Parameters
     ----------
     plain : negkernel.Engine
-        Who computes. One folder belongs to one model: the caller sees to that.
-    folder : Path
-        Made if need be.
+        Who computes.
+    ledger : Ledger
+        Of this model's answers.
     """
 
-    def __init__(self, plain: Engine, folder: Path):
-        self.__dict__.update(plain.__dict__)
+    def __init__(self, plain: Engine, ledger: Ledger):
+        super().__init__(plain.model, plain.tokenizer, task=plain.task)
+        self._host = plain._host  # what is known of the model, and found out, is shared
         self.plain = plain
-        self._folder = folder
+        self._ledger = ledger
 
     def sweep(
         self, prompts: Any, targets: Any, neurons: Any, shifts: Any = None, **how: Any
@@ -53,7 +54,7 @@ class Kept(Engine):
             chosen = pairs[few] if pairs.ndim == 3 else pairs
             return self.plain.sweep(prompts[few], targets[few], chosen, shifts, **how)
 
-        asked = ["sweep", np.asarray(shifts), how]
+        asked = ["sweep", None if shifts is None else np.asarray(shifts), how]
         return join_prompts(self._results(Sweep, asked, [prompts, targets, own], compute))
 
     def intervene(
@@ -129,22 +130,19 @@ class Kept(Engine):
         by_prompt : list of sequences
             What each prompt has of its own, prompts first.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        parts = []
+        parts: list[tuple[str, slice]] = []
         for first in range(0, len(by_prompt[0]), PROMPTS):
             few = slice(first, first + PROMPTS)
-            path = self._folder / f"{_digest([asked, [own[few] for own in by_prompt]])}.safetensors"
-            try:
-                part = load(path)
-            except FileNotFoundError:
-                part = compute(few)
-                save(part, path)
-            except ValueError as damage:
-                log.warning("%s; it is computed again", damage)
-                part = compute(few)
-                save(part, path)
-            parts.append(part)
-        return parts
+            parts.append((_digest([asked, [own[few] for own in by_prompt]]), few))
+        few_of = dict(parts)
+
+        def answer(part: str) -> dict[str, Writer]:
+            found = compute(few_of[part])
+            return {".safetensors": lambda path: save(found, path)}
+
+        for _ in self._ledger.share(few_of, answer):
+            pass
+        return [load(self._ledger.path(part)) for part, _ in parts]
 
 
 def _digest(asked: Any) -> str:
@@ -157,6 +155,8 @@ def _plain(value: Any) -> Any:
         content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
         return [str(value.dtype), list(value.shape), content]
     if isinstance(value, Intervention):
-        neurons, amounts = np.asarray(value.neurons), np.asarray(value.amounts)
-        return [neurons, amounts, value.axis, value.site]
+        return {field.name: getattr(value, field.name) for field in fields(value)} | {
+            "neurons": np.asarray(value.neurons),
+            "amounts": np.asarray(value.amounts),
+        }
     return value.item()
