@@ -15,6 +15,7 @@ from refusals import why_unclear
 
 from negkernel import Engine, Intervention, Sweep
 from neurgrad import attribution, demo, plots, probes
+from neurgrad.compat import NeurGrad
 
 ASK: dict[str, Any] = {"prompts": ["The capital of France is"], "targets": ["Paris"]}
 GRID: dict[str, Any] = {**ASK, "neurons": [[0, 1], [1, 2]], "shifts": [-1.0, 1.0]}
@@ -60,6 +61,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "a dtype": lambda: torch.float32,
 }
 TEXTS = "a word", "text with NUL"  # as good as a list of one
+PLACE = "None", "zero", "a 0-d integer", "integers"  # all neurons of it, one, or several
 NUMBERS = "half", "more than one", "minus one", "zero", "a huge integer"
 
 
@@ -120,6 +122,21 @@ ENGINE: dict[str, tuple[Callable[[Engine, Any], Any], tuple[str, ...]]] = {
     "tol of a map": (lambda e, x: e.neg_map(**ASK, tol=x), ("half",)),
     "progress": (lambda e, x: e.neg_map(**ASK, progress=x), ("None", "True")),
     "folder": (lambda e, x: e.neg_map(**ASK, folder=x), ("None", "a word")),
+    "sources": (lambda e, x: e.patch(sources=x, **ASK, neurons=[[0, 1]]), TEXTS),
+    "neurons of a patch": (
+        lambda e, x: e.patch(sources=ASK["prompts"], **ASK, neurons=x),
+        ("None",),
+    ),
+    "site of a patch": (lambda e, x: e.patch(sources=ASK["prompts"], **ASK, site=x), ()),
+    "folder of a patch": (
+        lambda e, x: e.patch(sources=ASK["prompts"], **ASK, folder=x),
+        ("None", "a word"),
+    ),
+    "an ablation's shifts": (
+        lambda e, x: e.sweep(**{**GRID, "shifts": x}, axis="zero_ablation"),
+        ("None",),
+    ),
+    "a place": (lambda e, x: e.sweep(**{**GRID, "neurons": {"blocks.0.mlp.hook_post": x}}), PLACE),
     "interventions": (lambda e, x: e.intervene(**ASK, interventions=x), ()),
     "amounts": (lambda e, x: Intervention(GRID["neurons"], x), ("integers",)),
     "neurons of an intervention": (lambda e, x: Intervention(x, [1.0, 1.0]), ()),
@@ -206,6 +223,31 @@ def test_probes_of_gradients(probe: Callable[..., Any]):
     sizes = ("None", "integers", "a list of None")
     all_refused(lambda value: fitted.accuracy_by_size(X, y, value), sizes)
     all_refused(lambda value: probes.MagnProbe(rule=value).fit(X, y))
+
+
+COMPAT: dict[str, tuple[Callable[[NeurGrad, Any], Any], tuple[str, ...]]] = {
+    "method": (lambda n, x: n.get_scores("The capital", "Paris", attribution_method=x), ()),
+    "label": (lambda n, x: n.encode_token(x), ()),
+    "threshold": (lambda n, x: n.get_neg_per_prompt("The capital", "Paris", x), NUMBERS),
+    "mode": (lambda n, x: n.modify_activations(["The"], ["Paris"], [(0, 1)], mode=x), ()),
+    "volume": (
+        lambda n, x: n.enhance_knowledge(["The"], ["Paris"], [(0, 1)], None, None, x),
+        ("half", "more than one", "zero"),
+    ),
+    "neurons": (lambda n, x: n.enhance_knowledge(["The"], ["Paris"], x), ()),
+    "changes": (lambda n, x: n.modify_activations(["The"], ["Paris"], [(0, 1)], pos_changes=x), ()),
+    "scores": (lambda n, x: n.get_topk_neurons(x), ()),
+    "sampled scores": (lambda n, x: n.get_sampled_neurons(x, 1), ()),
+    "model": (lambda n, x: NeurGrad(x, n.tokenizer, "llama3"), ()),
+    "model_type": (lambda n, x: NeurGrad(n.model, n.tokenizer, x), ()),
+}
+
+
+@pytest.mark.parametrize("what", COMPAT)
+def test_compat(engine: Engine, what: str):
+    call, right = COMPAT[what]
+    ngrad = NeurGrad(engine.model, engine.tokenizer, "llama3")
+    all_refused(lambda value: call(ngrad, value), right)
 
 
 def test_demo():

@@ -300,6 +300,7 @@ def ask(case, name, *arguments, **options):
             "as many sizes",
         ),
         ("modify_activations", ("prompts", ["Paris"] * 2, [(0, 1)]), {}, "change_ratio is None"),
+        ("enhance_knowledge", ("prompts", ["Paris"] * 2, [(0, 1), (2,)]), {}, "pos_neurons is"),
         ("get_sampled_neurons", (torch.zeros(1, 2, 3), 4), {}, "prompt 0 has 0 neurons"),
         ("get_topk_neurons", (torch.zeros(2, 3),), {}, r"shape \[2, 3\]"),
     ],

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from negkernel import Engine
-from negkernel.arguments import check_choice, check_number, shown
+from negkernel.arguments import check_choice, check_kind, check_number, shown
 from neurgrad.attribution import integrated_gradients
 from neurgrad.compat import selection
 from neurgrad.compat.completions import described, distributions
@@ -38,7 +38,7 @@ class NeurGrad:
     """
 
     def __init__(self, model: Any, tokenizer: Any, model_type: str, device: int = -1) -> None:
-        if model_type not in MODEL_TYPES:
+        if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
             raise NotImplementedError(
                 f"model_type {shown(model_type)} is unknown; expected one of {list(MODEL_TYPES)}, "
                 "or use negkernel.Engine, which serves others"
@@ -75,6 +75,7 @@ class NeurGrad:
         ValueError
             It is not one token.
         """
+        check_kind("label", target, str)
         ids = list(self.tokenizer.encode(target, add_special_tokens=False))
         if len(ids) != 1:
             raise ValueError(

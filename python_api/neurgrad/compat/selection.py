@@ -7,7 +7,7 @@ import random
 import torch
 from torch import Tensor
 
-from negkernel.arguments import check_integer, check_number
+from negkernel.arguments import check_integer, check_kind, check_number
 
 
 def sampled(
@@ -87,6 +87,8 @@ def cumulative(
 
 def by_polarity(values: Tensor, neurons: Tensor) -> tuple[list[list[int]], list[list[int]]]:
     """Split neurons [n, 2] into those with a positive value and the others."""
+    check_kind("neuron_values", values, Tensor)
+    check_kind("neuron_indices", neurons, Tensor)
     if values.dim() != 1 or neurons.shape != (len(values), 2):
         raise ValueError(
             f"values and neurons have shapes {list(values.shape)} and {list(neurons.shape)}; "
@@ -102,6 +104,7 @@ def _at(scores: Tensor, neurons: Tensor) -> Tensor:
 
 
 def _check_scores(scores: Tensor, axes: int) -> None:
+    check_kind("scores", scores, Tensor)
     if scores.dim() != axes:
         expected = "[L, N], of one prompt" if axes == 2 else "[B, L, N]"
         raise ValueError(f"scores have shape {list(scores.shape)}; expected {expected}")

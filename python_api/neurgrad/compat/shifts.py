@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from negkernel import Intervention
-from negkernel.arguments import check_number
+from negkernel.arguments import check_number, shown
+from negkernel.request.neurons import check_shifts
 
 _JUST_BELOW_0 = -np.finfo(np.float64).tiny  # 0 itself is allowed
 _SIZE = "0 or a positive number"
@@ -40,12 +43,13 @@ def shift_of(
     ValueError
         A negative size, none, or changes of another number than neurons.
     """
-    pairs = np.array([*neurons[0], *neurons[1]], dtype=np.int64).reshape(-1, 2)
-    way = np.repeat(signs, [len(own) for own in neurons])
+    lists = [_pairs(*one) for one in zip(("pos", "neg"), neurons, strict=True)]
+    pairs = np.concatenate(lists)
+    way = np.repeat(signs, [len(own) for own in lists])
     if any(own is not None for own in changes):
         if volume is not None:
             raise ValueError("change_volume and changes of each neuron exclude each other")
-        return Intervention(pairs, way * _each(neurons, changes))
+        return Intervention(pairs, way * _each(lists, changes))
     if volume is not None:
         size = check_number("change_volume", volume, _SIZE, above=_JUST_BELOW_0)
         return Intervention(pairs, way * size)
@@ -53,15 +57,28 @@ def shift_of(
     return Intervention(pairs, way * size, axis="scale")
 
 
-def _each(neurons: Sequence[Sequence[Any]], changes: tuple[Any, Any]) -> np.ndarray:
+def _pairs(name: str, given: Any) -> np.ndarray:
+    """Neurons [n, 2] of one list, which may be empty."""
+    with suppress(ValueError):  # rows of different lengths
+        if isinstance(given, list | tuple | np.ndarray | Tensor) and np.ndim(given):
+            array = np.asarray(given)
+            if array.size == 0:
+                return np.empty((0, 2), np.int64)
+            if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind in "iu":
+                return array.astype(np.int64)
+    raise ValueError(f"{name}_neurons is {shown(given)}; expected a list of (layer, index)")
+
+
+def _each(lists: Sequence[np.ndarray], changes: tuple[Any, Any]) -> np.ndarray:
     """Sizes of all neurons, in one array."""
     sizes: list[np.ndarray] = []
-    for name, own, given in zip(("pos", "neg"), neurons, changes, strict=True):
-        size = np.atleast_1d(np.asarray(torch.as_tensor([] if given is None else given).cpu()))
-        if size.shape != (len(own),) or not (size >= 0).all():
+    for name, own, given in zip(("pos", "neg"), lists, changes, strict=True):
+        called = f"{name}_changes"
+        size = np.empty(0) if given is None else check_shifts(given, torch.float64, called)
+        if len(size) != len(own) or (size < 0).any():
             raise ValueError(
-                f"{name}_changes are {size.tolist()} for {len(own)} {name}_neurons; expected as "
-                "many sizes of 0 or more"
+                f"{called} are {size.tolist()} for {len(own)} {name}_neurons; expected as many "
+                "sizes of 0 or more"
             )
-        sizes.append(size.astype(np.float64))
+        sizes.append(size)
     return np.concatenate(sizes)
