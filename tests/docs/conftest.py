@@ -1,11 +1,11 @@
 """The site, built once for all tests that look at it."""
 
-import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -18,8 +18,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
     built, log = shared / "site", shared / "site.log"
-    with (shared / "site.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with filelock.FileLock(shared / "site.lock"):
         if not log.exists():
             log.write_text(_build(built))
     assert (built / "index.html").exists(), log.read_text()
