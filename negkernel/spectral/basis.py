@@ -1,4 +1,4 @@
-"""Nested nodes in the range of shifts, and the polynomials that go through them."""
+"""Choose nested nodes among the caller's shifts, and the polynomials that go through them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 
 # Intervals between Chebyshev-Lobatto points; each level's points contain the last one's.
 LEVELS = (2, 4, 8, 16, 32, 64)
+
+# Nodes are used while their interpolation amplifies what is at the nodes by no more than this.
+AMPLIFICATION = 8.0
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,9 @@ class Level:
     Attributes
     ----------
     nodes : ndarray [m]
-        All nodes, those of earlier levels first.
+        All nodes, those of earlier levels first; each is one of the caller's shifts.
     n_new : int
         How many of them, at the end, are new.
-    order : int
-        Number of conditions the polynomial meets.
     at_shifts : ndarray [J, m]
         Values at the nodes -> values at the caller's shifts.
     slope_at_shifts : ndarray [J]
@@ -34,9 +35,13 @@ class Level:
 
     nodes: np.ndarray
     n_new: int
-    order: int
     at_shifts: np.ndarray
     slope_at_shifts: np.ndarray
+
+    @property
+    def amplification(self) -> float:
+        """Largest factor by which errors at the nodes enter the curve."""
+        return float(np.abs(self.at_shifts).sum(axis=1).max())
 
     def curve(self, values: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """Interpolate ``values`` [..., m] with ``slope`` [...] to the shifts: [..., J]."""
@@ -44,48 +49,52 @@ class Level:
 
 
 def levels(shifts: np.ndarray, *, pinned: bool) -> Iterator[Level]:
-    """Yield levels for ``shifts`` [J], coarse to fine, while they are fewer than the shifts.
+    """Yield levels for ``shifts`` [J], coarse to fine.
+
+    Nodes are the shifts nearest to Chebyshev-Lobatto points of the range, so that a row serves a
+    level and, where no level resolves a curve, the grid. Levels end where two points have the same
+    nearest shift, or where the shifts lie so unevenly that interpolation would amplify errors.
 
     Parameters
     ----------
     shifts : ndarray [J]
-        Nodes are rounded to its dtype, so that the model is asked for exactly these.
     pinned : bool
-        The curve is 0 at 0, with a known slope. Nodes then lie in the smallest range around 0
-        that holds the shifts and is symmetric, or one-sided where they are; a node near 0 but not
-        at it would be of no use beside the slope.
+        The curve is 0 at 0, with a known slope; the range then includes 0, which is no node, and
+        nodes keep clear of it, where they would be of no use beside the slope.
     """
-    low, high = float(shifts.min()), float(shifts.max())
-    if pinned:
-        radius = max(-low, high)
-        low, high = -radius if low < 0 else 0.0, radius if high > 0 else 0.0
-    if low == high:
-        return
     x = shifts.astype(np.float64)
+    candidates = np.unique(x[x != 0] if pinned else x)
+    if len(candidates) < 3:
+        return
+    low, high = float(candidates[0]), float(candidates[-1])
+    if pinned:
+        low, high = min(low, 0.0), max(high, 0.0)
     seen = np.empty(0)
     for intervals in LEVELS:
-        unit = np.cos(np.pi * np.arange(intervals + 1) / intervals)
-        unit[intervals // 2] = 0.0  # the cosine misses it by a rounding
-        points = (0.5 * (high + low) + 0.5 * (high - low) * unit).astype(shifts.dtype)
-        points = points.astype(np.float64)
+        points = 0.5 * (high + low) - 0.5 * (high - low) * np.cos(
+            np.pi * np.arange(intervals + 1) / intervals
+        )
         if pinned:
-            points = points[points != 0]
-        new = points[~np.isin(points, seen)]
-        if len(seen) + len(new) >= np.count_nonzero(x):
+            points = points[np.abs(points) > 0.5 * (high - low) / intervals]
+        nearest = np.abs(candidates - points[:, None]).argmin(axis=1)
+        nodes = np.unique(np.concatenate([seen, candidates[nearest]]))
+        new = nodes[~np.isin(nodes, seen)]
+        if len(np.unique(nearest)) < len(nearest) or len(nodes) >= len(candidates):
             return
         seen = np.concatenate([seen, new])
-        at_shifts = _lagrange(seen, x)
-        slope_at_shifts = np.zeros_like(x)
-        if pinned:
-            at_shifts *= (x[:, None] / seen) ** 2
-            slope_at_shifts = x - at_shifts @ seen
-        yield Level(
-            nodes=seen,
-            n_new=len(new),
-            order=len(seen) + 2 * pinned,
-            at_shifts=at_shifts,
-            slope_at_shifts=slope_at_shifts,
-        )
+        level = _level(seen, len(new), x, pinned)
+        if level.amplification > AMPLIFICATION:
+            return
+        yield level
+
+
+def _level(nodes: np.ndarray, n_new: int, x: np.ndarray, pinned: bool) -> Level:
+    at_shifts = _lagrange(nodes, x)
+    slope_at_shifts = np.zeros_like(x)
+    if pinned:
+        at_shifts *= (x[:, None] / nodes) ** 2
+        slope_at_shifts = x - at_shifts @ nodes
+    return Level(nodes, n_new, at_shifts, slope_at_shifts)
 
 
 def _lagrange(nodes: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -70,46 +70,59 @@ def refine(
     """
     n, K = base_logprob.shape
     x = shifts.astype(np.float64)
-    curve = np.zeros((n, K, len(x)))
+    pinned = slope is not None
     before = None
     if slope is not None:
         slope = slope.astype(np.float64)
         before = slope[..., None] * x
-    truncation, height = np.full((n, K), np.inf), np.zeros((n, K))
+    curve = np.zeros((n, K, len(x)))
+    truncation, height = np.zeros((n, K)), np.zeros((n, K))
     rows = np.zeros(n, dtype=np.int64)
-    values = np.empty((n, K, 0))
+    nodes, values = np.empty(0), np.empty((n, K, 0))
+    amplification = 1.0
     todo = np.arange(n)
-    order = 0
-    for level in levels(shifts, pinned=slope is not None):
-        new = level.nodes[-level.n_new :]
-        fresh = evaluate(todo, np.broadcast_to(new.astype(shifts.dtype), (len(todo), len(new))))
-        values = np.concatenate([values, fresh.transpose(0, 2, 1)], axis=-1)
-        rows[todo] += len(new)
+    for level in levels(shifts, pinned=pinned):
+        values = _extended(evaluate, todo, level.nodes[-level.n_new :], values, shifts.dtype)
+        nodes, amplification = level.nodes, level.amplification
+        rows[todo] += level.n_new
         here = np.abs(values).max(-1)
         height[todo] = here
         own = np.zeros((len(todo), K)) if slope is None else slope[todo]
         found = level.curve(values, own)
-        scale = np.where(here > 0, here, 1.0)
-        if slope is not None and not order and level.nodes[0] == -level.nodes[-1]:
-            error = estimate.first_truncation(values, own, level.nodes[0], scale)
-        elif before is None:
-            error = np.full_like(here, np.inf)
-        else:
+        curve[todo] = found
+        if before is not None:
             difference = np.abs(found - before).max(-1)
-            error = estimate.truncation(difference, scale, level.order / (order or 2))
-        error = np.where((here > 0) | (np.abs(found).max(-1) > 0), error, 0.0)
-        curve[todo], truncation[todo] = found, error
-        floor = estimate.rounding(height, base_logprob, eps, noise)[todo]
-        wanted = np.minimum(tol * here, estimate.slope_tolerance(x, found, tol))
-        left = (error > np.maximum(wanted, floor)).any(-1)
-        todo, values, before, order = todo[left], values[left], found[left], level.order
+            if len(nodes) == 2 and nodes[0] == -nodes[1]:
+                scale = np.where(here > 0, here, 1.0)
+                difference = estimate.first_difference(values, own, nodes[1], scale)
+            error = estimate.CHECK * difference
+            floor = estimate.rounding(height, base_logprob, eps, noise)[todo]
+            neg, change = estimate.neg_and_change(x, found, before)
+            truncation[todo] = error
+            left = error > np.maximum(tol * here, floor)
+            left |= estimate.CHECK * change > np.maximum(tol * neg, floor * np.abs(x).sum())
+            keep = left.any(-1)
+            todo, values, found = todo[keep], values[keep], found[keep]
+        before = found
         if not len(todo):
             break
     if len(todo):
-        at = shifts[x != 0] if slope is not None else shifts
-        exact = evaluate(todo, np.broadcast_to(at, (len(todo), len(at)))).transpose(0, 2, 1)
-        curve[todo] = 0.0
-        curve[np.ix_(todo, np.arange(K), np.isin(shifts, at))] = exact
-        truncation[todo], rows[todo] = 0.0, rows[todo] + len(at)
+        every = np.unique(x[x != 0] if pinned else x)
+        rest = every[~np.isin(every, nodes)]
+        values = _extended(evaluate, todo, rest, values, shifts.dtype)
+        order = np.argsort(np.concatenate([nodes, rest]))
+        at = np.searchsorted(every, x).clip(max=len(every) - 1)
+        exact = values[..., order[at]] * (every[at] == x)
+        curve[todo], truncation[todo] = exact, 0.0
+        rows[todo] += len(rest)
         height[todo] = np.abs(exact).max(-1, initial=0.0)
-    return Curves(curve, truncation + estimate.rounding(height, base_logprob, eps, noise), rows)
+    floor = estimate.rounding(height, base_logprob, eps, noise)
+    return Curves(curve, truncation + amplification * floor, rows)
+
+
+def _extended(
+    evaluate: Evaluate, which: np.ndarray, nodes: np.ndarray, values: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
+    """Append the curves ``which`` at ``nodes`` to their ``values`` [n, K, m]."""
+    fresh = evaluate(which, np.broadcast_to(nodes.astype(dtype), (len(which), len(nodes))))
+    return np.concatenate([values, fresh.transpose(0, 2, 1)], axis=-1)
