@@ -93,6 +93,7 @@ def crafted(logits, dz):
         ([1.0, 0.0, -1.0, 2.0], [95.0, -95.0, 0.0, 1e-3]),
         ([0.0, -120.0, -130.0, 0.0], [-300.0, 0.0, 3.0, -300.0]),  # what remains had no mass
         ([0.0, -120.0, -130.0, 0.0], [0.0, 300.0, 0.0, 1.0]),
+        ([0.0, -150.0, -5.0, -6.0], [-100.0, 87.0, 0.0, 0.0]),  # p e^dz clamped is the mass lost
     ],
 )
 def test_large_differences(impl, tile, logits, dz, compiled):

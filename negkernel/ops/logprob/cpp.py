@@ -3,7 +3,7 @@
 import torch
 
 from negkernel.ops import _ext
-from negkernel.ops.logprob.tiles import Head, logit_tiles
+from negkernel.ops.logprob.tiles import Head, log_total, logit_tiles
 
 
 def available() -> str | None:
@@ -72,5 +72,4 @@ def logprob(
             num_threads=num_threads,
         )
     E, M, Z = sums.unbind(1)
-    dlog_total = torch.where(E.abs() <= 0.5, torch.log1p(E), M + torch.log(Z))
-    return (dz_target - dlog_total[:, None]).to(dn.dtype)
+    return (dz_target - log_total(E, M + torch.log(Z))[:, None]).to(dn.dtype)

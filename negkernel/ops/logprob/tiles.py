@@ -14,6 +14,23 @@ Head = torch.Tensor | Callable[[int, int], torch.Tensor]
 ROWS = {"cpu": 768, "cuda": 4096}
 
 
+# How far apart the two ways to the total may be where both are sound: rounding of a sum over the
+# vocabulary, and far below what a wrong one is off by.
+AGREEMENT = 1e-3
+
+
+def log_total(E: torch.Tensor, log_Z: torch.Tensor) -> torch.Tensor:
+    """Return ``log sum p exp(dz)`` of each row, from the sum that has its digits.
+
+    ``log1p(E)`` keeps small changes, ``log_Z`` is right for all. E is not where much mass moves
+    and 1 + E cancels, nor where its kernel had to clamp an exponential of a token whose p
+    underflows; one that is not a number fails the comparison too.
+    """
+    fine = torch.log1p(E)
+    sound = (E.abs() <= 0.5) & ((fine - log_Z).abs() <= AGREEMENT)
+    return torch.where(sound, fine, log_Z)
+
+
 def logit_tiles(
     dn: torch.Tensor,
     weight: Head,
