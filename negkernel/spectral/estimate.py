@@ -18,8 +18,8 @@ from negkernel.families import Precision
 CHECK = 0.75
 
 # Rounding of one row in units of (how far logits moved, in this curve and in a typical one) * eps.
-# Measured against float64: 99 % of rows are below.
-ROUNDING = 64.0
+# Measured against float64: 99 % of rows are below on trained models, 95 % on sharp random ones.
+ROUNDING = 32.0
 
 # Rounding of log p in a model's own forward, in units of the eps of its dtype.
 STATE_ROUNDING = 16.0
@@ -72,7 +72,7 @@ def rounding(height: np.ndarray, base_logprob: np.ndarray, eps: float, noise: fl
 
 def _logits(height: np.ndarray, left: np.ndarray) -> np.ndarray:
     """How far a logit moves to change log p by ``height`` where 1 - p is ``left``."""
-    return np.logaddexp(0.0, np.log(-np.expm1(-height) / left + 1e-300) + height)
+    return height + np.log1p(-np.expm1(-height) * (1 / left - 1))  # log(1 + (e^height - 1) / left)
 
 
 def neg_and_change(

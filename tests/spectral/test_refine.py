@@ -43,8 +43,7 @@ def test_curves_keep_the_tolerance_and_the_estimate_is_honest():
         _, found, truth = run(2000, steepest, np.linspace(-radius, radius, 101))
         error = np.abs(found.values - truth).max(-1)
         assert (error <= 1e-3 * np.abs(truth).max(-1)).mean() >= 0.999
-        assert (error <= 3 * found.error).mean() >= 0.99
-        assert np.median(found.error / np.maximum(error, 1e-15)) <= 100
+        assert (error <= found.error).mean() >= 0.999
 
 
 def test_neg_keeps_the_tolerance_where_the_curve_is_even():
@@ -75,6 +74,7 @@ def test_only_hard_curves_are_refined_and_rows_are_counted():
     assert found.rows.sum() == model.rows
     assert (found.rows[3:] <= 4).all()
     assert (found.rows[:3] > 16).all()
+    assert found.rows.max() <= 100
 
 
 def test_a_curve_that_no_level_resolves_is_computed_at_the_shifts():
@@ -120,4 +120,4 @@ def test_noise_stops_refinement_and_stands_in_the_error():
     )
     error = np.abs(found.values[:, 0] - 1e-4 * shifts).max(-1)
     assert found.rows.mean() < 10
-    assert (error <= 3 * found.error[:, 0]).mean() >= 0.99
+    assert (error <= found.error[:, 0]).mean() >= 0.99

@@ -44,8 +44,8 @@ def test_curves_and_neg_are_within_the_tolerance(engine, exact, facts, neurons, 
     np.testing.assert_array_equal(found.activation, grid.activation)
     np.testing.assert_allclose(found.base_logprob, grid.base_logprob, rtol=1e-6)
     error = np.abs(found.logprob_shift - truth).max(-1)
-    assert (error <= 3 * found.error).mean() >= 0.99
-    assert np.median(found.error / error) <= 100
+    assert (error <= found.error).mean() >= 0.999
+    assert (found.error <= 2e-3 * np.abs(truth).max(-1)).mean() >= 0.9
     relative = np.abs(found.neg() - grid.neg()) / np.abs(grid.neg())
     assert (relative <= 1e-3).mean() >= 0.999
     assert found.resolution == "spectral"
@@ -84,7 +84,7 @@ def test_the_model_s_own_forward_says_how_noisy_it_is(engine, exact, facts, neur
     found = engine.sweep(prompts, targets, neurons, shifts, resolution="spectral", method="suffix")
     truth = exact.sweep(prompts, targets, neurons, found.shifts).logprob_shift
     error = np.abs(found.logprob_shift - truth).max(-1)
-    assert (error <= 3 * found.error).mean() >= 0.99
+    assert (error <= found.error).mean() >= 0.99
 
 
 def test_a_masked_model(neurons):
