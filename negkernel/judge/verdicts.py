@@ -60,7 +60,7 @@ def verdicts_on(host: Host) -> Verdicts:
     ValueError
         Weights that no loader has filled.
     """
-    state = state_of(host.model)
+    state = state_of(host.given)
     if state != host.verdicts.state:
         refuse_missing(host.model)
         host.verdicts = Verdicts(state)
@@ -200,7 +200,7 @@ def _agree(host: Host, label: str, request: Request) -> None:
     low, high = _classes(host, request)
     first, last = host.verdicts.agreed.get(label, (low, high))
     host.verdicts.agreed[label] = min(low, first), max(high, last)
-    host.verdicts.state = state_of(host.model)  # a first forward may repack weights
+    host.verdicts.state = state_of(host.given)  # a first forward may repack weights
 
 
 def _classes(host: Host, request: Request) -> tuple[Class, Class]:
