@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pandas as pd
@@ -455,6 +456,48 @@ def test_a_missing_file_and_a_missing_folder_are_named(tmp_path):
         Sweep.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; create it"):
         a_sweep().save(tmp_path / "nowhere" / "sweep")
+
+
+OPTIONAL = {"logit_diff", "kl", "rank", "top_changed", "magnitude", "scale", "positions"}
+WRONG = [None, "x", 7, -1, 1.5, True, [], [[]], [1], ["x"], {}, np.zeros(3), np.zeros(3, np.int64)]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_forged_fields_under_a_right_checksum_are_refused_by_name(make, tmp_path):
+    result = make()
+    kind, path = type(result), tmp_path / "forged"
+    result.save(path)
+    tensors, described = storage.read(path, kind.__name__)
+    for name in [*tensors, *described]:
+        own = getattr(result, name)
+        for wrong in [*WRONG, np.full(getattr(own, "shape", 2), 1j, np.complex64)]:
+            if isinstance(own, str | int | float) and isinstance(wrong, type(own)):
+                continue  # another model's name is a name
+            if wrong is None and name in OPTIONAL:
+                continue
+            arrays = {key: value for key, value in tensors.items() if key != name}
+            said = {key: value for key, value in described.items() if key != name}
+            (arrays if isinstance(wrong, np.ndarray) else said)[name] = wrong
+            storage.write(path, kind.__name__, arrays, said)
+            with pytest.raises(ValueError, match=f"{path} ") as refused:
+                kind.load(path)
+            assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_field_that_is_missing_is_named(make, tmp_path):
+    result = make()
+    kind, path = type(result), tmp_path / "forged"
+    result.save(path)
+    tensors, described = storage.read(path, kind.__name__)
+    needed = [field.name for field in fields(kind) if field.default is MISSING]
+    for name in needed:
+        arrays, said = dict(tensors), dict(described)
+        arrays.pop(name, None)
+        said.pop(name, None)
+        storage.write(path, kind.__name__, arrays, said)
+        with pytest.raises(ValueError, match=f"it has no '{name}'"):
+            kind.load(path)
 
 
 def test_what_a_later_version_added_is_ignored_with_a_log_line(tmp_path, caplog):

@@ -10,6 +10,7 @@ import numpy as np
 
 from negkernel.arguments import check_path
 from negkernel.results import storage
+from negkernel.results.fields import check_fields
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +129,8 @@ class Result:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is truncated or altered, holds another kind of result, or comes from a
-            newer version of negkernel.
+            If the file is truncated or altered, holds another kind of result or fields that are no
+            result's, or comes from a newer version of negkernel.
         """
         tensors, described = storage.read(check_path("path", path), cls.__name__)
         values = {**described, **tensors}
@@ -139,4 +140,9 @@ class Result:
             logger.warning(
                 "%s: ignored %s, which this version does not know", path, ", ".join(unknown)
             )
-        return cls(**{name: value for name, value in values.items() if name in known})
+        values = {name: value for name, value in values.items() if name in known}
+        try:
+            check_fields(cls, values)
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} holds no proper {cls.__name__}: {error}") from error

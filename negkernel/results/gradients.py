@@ -51,8 +51,8 @@ class Gradients(Result):
 
     def array_axes(self) -> Mapping[str, str]:
         """See :meth:`negkernel.results.base.Result.array_axes`."""
-        several = {} if self.magnitude is None else {"magnitude": "PKLI", "scale": "PKLI"}
-        return {"prob": "PK", "cg": "PKLI", "activation": "PLI"} | several
+        several = [n for n in ("magnitude", "scale") if getattr(self, n) is not None]
+        return {"prob": "PK", "cg": "PKLI", "activation": "PLI"} | dict.fromkeys(several, "PKLI")
 
     def neurgrad(self, threshold: float = 0.0) -> np.ndarray:
         """Gradient along the magnitude axis: CG with the sign of the activation.

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from safetensors import SafetensorError
 
 from negkernel.results.files import replace_file
 
@@ -125,16 +126,27 @@ def read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"cannot read {path}: {error.strerror}; expected a file that .save() wrote"
         ) from error
     metadata = _checked_metadata(path, content)
-    version = int(metadata["version"])
-    if version > VERSION:
+    version = metadata.get("version", "")
+    if not (version.isascii() and version.isdigit() and 0 < len(version) < 10):
+        raise ValueError(f"{path} has the format version {version[:20]!r}; expected a number")
+    if int(version) > VERSION:
         raise ValueError(
             f"{path} has format version {version}, this negkernel reads up to {VERSION}; "
             "upgrade negkernel to read it"
         )
-    if metadata["kind"] != kind:
-        found = metadata["kind"]
+    if metadata.get("kind") != kind:
+        found = metadata.get("kind", "nothing")[:40]
         raise ValueError(f"{path} holds {found}, not {kind}; open it with {found}.load")
-    return safetensors.numpy.load(content), json.loads(metadata["fields"])
+    try:
+        described = json.loads(metadata["fields"])
+        tensors = safetensors.numpy.load(content)
+    except (SafetensorError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not what negkernel writes ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(described, dict):
+        raise ValueError(f"{path} is not what negkernel writes: its fields are no JSON object")
+    return tensors, described
 
 
 def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
@@ -148,6 +160,8 @@ def _checked_metadata(path: Path, content: bytes) -> dict[str, str]:
         header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
         metadata = header["__metadata__"]
         start = _find_digest(content, metadata["sha256"])
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("metadata are texts")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a result of negkernel, or its beginning is damaged or cut off; "
