@@ -26,6 +26,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
     "kimi_linear": _MLA,
+    "longformer": {"attention_window": 8},
     "longcat_flash": _MLA,
     "mamba2": {"num_heads": 8, "head_dim": 8},
     "minicpm3": _MLA,
