@@ -11,8 +11,8 @@ constexpr std::int64_t kDepth = 8;       // rows of the matrix taken at once: st
 constexpr std::int64_t kRows = 4;        // outputs per element read, as many as registers hold
 constexpr std::int64_t kColumns = 1024;  // kDepth rows of so many columns stay in the L1 cache
 constexpr std::int64_t kLine = 16;       // floats of a cache line
-// Terms of one partial sum. A vocabulary of 50,000 summed in sequence rounds 100 times worse than in
-// about its root of parts, each as long.
+// Terms of one partial sum. A vocabulary of 50,000 summed in sequence rounds 100 times worse than
+// in about its root of parts, each as long.
 constexpr std::int64_t kPart = 256;
 
 // Outputs of some columns: `sum` [M, kColumns] of the part at hand, then added to `out`.
@@ -80,8 +80,7 @@ void skinny(const SkinnyArgs& a) {
     Buffer sum;
 #pragma omp for schedule(static)
     for (std::int64_t first = 0; first < a.N; first += block) {
-      const Columns at{first, std::min(first + block, a.N),
-                       sum.reserve(a.M * kColumns)};
+      const Columns at{first, std::min(first + block, a.N), sum.reserve(a.M * kColumns)};
       for (std::int64_t m = 0; m < a.M; ++m) {
         std::fill(a.out + m * a.N + at.first, a.out + m * a.N + at.last, 0.0f);
       }

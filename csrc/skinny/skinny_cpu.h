@@ -8,7 +8,8 @@
 namespace negkernel {
 
 // All tensors are contiguous float32 on the CPU. Each output sums over k in one fixed order, in
-// groups of eight and parts of some hundred, so that results do not depend on the number of threads.
+// groups of eight and parts of some hundred, so that results do not depend on the number of
+// threads.
 struct SkinnyArgs {
   const float* y;       // [M, K], a few rows
   const float* weight;  // [K, N]
