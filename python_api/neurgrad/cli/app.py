@@ -16,6 +16,8 @@ from neurgrad.cli.commands.grad import grad
 from neurgrad.cli.commands.info import InfoOptions, info
 from neurgrad.cli.commands.probe import EPILOG as PROBE_EPILOG
 from neurgrad.cli.commands.probe import probe
+from neurgrad.cli.commands.prompts import EPILOG as PROMPTS_EPILOG
+from neurgrad.cli.commands.prompts import PromptsOptions, prompts
 from neurgrad.cli.commands.reproduce import EPILOG, ReproduceOptions, reproduce
 from neurgrad.cli.commands.sweep import sweep
 from neurgrad.cli.errors import OF_INPUT, why
@@ -56,6 +58,7 @@ def negkernel(
 app.command()(command(DemoOptions, demo))
 app.command(epilog=EXAMPLE.format("sweep"))(command(SweepOptions, sweep))
 app.command(epilog=EXAMPLE.format("grad"))(command(JobOptions, grad))
+app.command(epilog=PROMPTS_EPILOG)(command(PromptsOptions, prompts))
 app.command(epilog=EPILOG)(command(ReproduceOptions, reproduce))
 app.command(epilog=PROBE_EPILOG)(command(TaskOptions, probe))
 app.add_typer(data, name="data")

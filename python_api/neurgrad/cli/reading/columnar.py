@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from negkernel.extras import need
@@ -16,20 +17,25 @@ from negkernel.extras import need
 SECONDS = 300  # a million prompts take less than ten
 
 
-def read_apart(path: Path) -> tuple[list[str], list[str]]:
-    """Return prompts and answers of a file, read by another process.
+def read_apart(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[list[object]]]:
+    """Return names of columns and rows of a file, read by another process.
+
+    Parameters
+    ----------
+    wanted : list of str
+        Columns that are read where the file has each of them once; if empty, all are.
 
     Raises
     ------
     ValueError
-        As :func:`neurgrad.cli.reading.prompt_files.read_prompts`, and where reading the file ends
-        that process or takes longer than five minutes.
+        The file cannot be read, and where reading it ends that process or takes longer than five
+        minutes.
     ModuleNotFoundError
         pyarrow is missing.
     """
     kind = path.suffix.lower()
     need("pyarrow", "parquet", f"a {kind} file")
-    command = [sys.executable, "-m", __name__, str(path)]
+    command = [sys.executable, "-m", __name__, str(path), *wanted]
     try:
         done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -41,29 +47,22 @@ def read_apart(path: Path) -> tuple[list[str], list[str]]:
     found = json.loads(done.stdout)
     if "error" in found:
         raise ValueError(found["error"])
-    return found["prompts"], found["answers"]
+    return found["names"], found["rows"]
 
 
-def main(path: Path) -> None:
-    """Write prompts and answers of a file, or why it has none, to stdout as JSON."""
-    from neurgrad.cli.reading.prompt_files import COLUMNS, checked
-
+def main(path: Path, wanted: Sequence[str]) -> None:
+    """Write the table of a file, or why it has none, to stdout as JSON."""
     try:
-        names, columns = _columns(path, COLUMNS)
+        names, columns = _columns(path, wanted)
     except Exception as error:  # Arrow raises what it likes
         reason = " ".join(str(error).split()) or type(error).__name__
         json.dump({"error": f"cannot be read as {path.suffix.lower()[1:]}: {reason}"}, sys.stdout)
         return
-    try:
-        rows = list(zip(*columns, strict=True)) if columns else []
-        prompts, answers = checked(names, rows)
-    except ValueError as error:
-        json.dump({"error": str(error)}, sys.stdout)
-        return
-    json.dump({"prompts": prompts, "answers": answers}, sys.stdout)
+    rows = list(zip(*columns, strict=True))
+    json.dump({"names": names, "rows": rows}, sys.stdout, default=str)
 
 
-def _columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[list[object]]]:
+def _columns(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[list[object]]]:
     """Names of all columns, and the values of all where the wanted ones are among them."""
     import pyarrow.feather
     import pyarrow.parquet
@@ -75,8 +74,9 @@ def _columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[list[
     table.validate(full=True)
     if any(table.column_names.count(name) != 1 for name in wanted):
         return table.column_names, []
-    return list(wanted), [table.column(name).to_pylist() for name in wanted]
+    names = list(wanted) or table.column_names
+    return names, [table.column(name).to_pylist() for name in names]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -30,13 +30,35 @@ def read_prompts(path: Path) -> tuple[list[str], list[str]]:
     Raises
     ------
     ValueError
-        Unknown suffix, unreadable or empty file, a column missing or there twice, a row with more
-        or fewer fields than the header, or a cell that is empty or not text; the message names row
-        (1 is the first below the header) and column.
+        As :func:`read_table`; a column that is missing or there twice, or a cell that is empty or
+        not text. The message names row (1 is the first below the header) and column.
+    """
+    if path.suffix.lower() == ".json":
+        raise ValueError(f"unknown extension '.json'; expected {', '.join(SUFFIXES)}")
+    return checked(*read_table(path, COLUMNS))
+
+
+def read_table(
+    path: Path, wanted: Sequence[str] = ()
+) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+    """Read the names of a table's columns and its rows.
+
+    Parameters
+    ----------
+    path : Path
+        As in :func:`read_prompts`, or a JSON file with a list of objects.
+    wanted : list of str
+        Columns to read of Parquet and feather files, by default all.
+
+    Raises
+    ------
+    ValueError
+        Unknown suffix, unreadable or empty file, or a row with more or fewer fields than the
+        header.
     """
     suffix = path.suffix.lower()
     if path != STDIN:
-        if suffix not in SUFFIXES:
+        if suffix not in (*SUFFIXES, ".json"):
             raise ValueError(f"unknown extension {suffix!r}; expected {', '.join(SUFFIXES)}")
         if not path.is_file():
             what = "a folder, not a file" if path.is_dir() else "there is no such file"
@@ -44,7 +66,7 @@ def read_prompts(path: Path) -> tuple[list[str], list[str]]:
     if suffix in COLUMNAR:
         from neurgrad.cli.reading.columnar import read_apart
 
-        return read_apart(path)
+        return read_apart(path, wanted)
     content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -52,8 +74,10 @@ def read_prompts(path: Path) -> tuple[list[str], list[str]]:
         raise ValueError(f"cannot be read as UTF-8 text: {error}") from None
     if not text.strip():
         raise ValueError("the file is empty")
+    if suffix == ".json":
+        return _read_json(text)
     lines = suffix == ".jsonl" or (path == STDIN and text.lstrip().startswith("{"))
-    return checked(*(_read_jsonl(text) if lines else _read_csv(text)))
+    return _read_jsonl(text) if lines else _read_csv(text)
 
 
 def checked(names: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[list[str], list[str]]:
@@ -105,6 +129,22 @@ def _read_jsonl(text: str) -> tuple[list[str], list[list[object]]]:
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
     ]
+    return _table(found)
+
+
+def _read_json(text: str) -> tuple[list[str], list[list[object]]]:
+    import json
+
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"cannot be read as JSON: {error}") from None
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ValueError("is not a list of objects, one for each fact")
+    return _table(found)
+
+
+def _table(found: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
     names = list(dict.fromkeys(name for row in found for name in row))
     return names, [[row.get(name) for name in names] for row in found]
 
