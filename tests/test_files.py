@@ -118,7 +118,9 @@ with at_work(Path(sys.argv[1]), case.WORK) as ledger:
 
 
 def test_a_dead_worker_leaves_its_parts_to_others(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{os.path.dirname(__file__)}:{os.environ['PYTHONPATH']}")
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{os.path.dirname(__file__)}:{os.environ.get('PYTHONPATH', '')}"
+    )
     assert run(WORKER, tmp_path, "die").wait() == -signal.SIGKILL
     stamp = (tmp_path / "a.safetensors").stat().st_mtime_ns
     assert not busy(tmp_path)

@@ -98,7 +98,7 @@ class Reference:
             x[probed.index(x)] += 1
             return x
 
-        ids = torch.tensor([list(tokens)], device=input_device(self.model))
+        ids = torch.tensor([list(tokens)]).to(input_device(self.model))
         with borrowed(self.model):
             plain = own_logits(self.model, logits_of(self.model(input_ids=ids)), ids)
             with hooks.edited(self._sites, {last: moved}):
@@ -112,7 +112,7 @@ class Reference:
 
     @torch.no_grad()
     def _forward(self, tokens: Sequence[int], position: int) -> Tensor:
-        ids = torch.tensor([list(tokens)], device=input_device(self.model))
+        ids = torch.tensor([list(tokens)]).to(input_device(self.model))
         keep = {}
         large = 4 * len(tokens) * self.model.config.get_text_config().vocab_size > _ALL_LOGITS
         if large and position == len(tokens) - 1 and accepts(self.model, "logits_to_keep"):

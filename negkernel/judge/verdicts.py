@@ -139,6 +139,8 @@ def hear_slopes(
         return
     eps = max(largest_eps(host.model, quantized=True), _rounding(host))
     noise = Noise.of(eps)
+    if method.name == "delta":  # its rows are differences: their rounding is a share of the effect
+        noise = replace(noise, base=Noise.of(0.0).base)
     trial = trials(request, each=False, vocabulary=host.config.vocab_size)[0]
     some = replace(
         request.take([0]),
