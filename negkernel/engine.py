@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
-import torch
-
-from negkernel.answers import gradients, intervene, neg_map, patch, readout, sweep
-from negkernel.answers.plan import Plan, plan_gradients, plan_sweep
-from negkernel.handle import Host
-from negkernel.judge.choice import METHODS as METHODS
-from negkernel.judge.choice import Asked, choose
-from negkernel.judge.trial import stand_in
-from negkernel.methods.base import LayerGradients
-from negkernel.model.exclusive import guard, guarded, guarded_steps
-from negkernel.model.loading import load
+from negkernel.answers import intervene, neg_map, patch, sweep
+from negkernel.face.gradients import GradientFace
+from negkernel.face.readings import ReadingFace
+from negkernel.model.exclusive import guarded
 from negkernel.request.encoding import Encoding
-from negkernel.request.neurons import Intervention, check_neurons, check_shifts, every_neuron
+from negkernel.request.neurons import Intervention
 from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Targets
-from negkernel.results import Gradients, Interventions, NegMap, Patches, Sweep
-from negkernel.sites import check_axis
-from negkernel.spectral import check_resolution
+from negkernel.results import Interventions, NegMap, Patches, Sweep
 
 
-class Engine:
+class Engine(ReadingFace, GradientFace):
     """Exact activation shifts and gradients of feed-forward neurons for a Hugging Face model.
 
     Parameters
@@ -70,55 +60,6 @@ class Engine:
     A model that is changed between calls is seen as it is at each call. Calls from several threads
     wait for each other, and torch's autocast, inference mode and default device are off inside.
     """
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any = None,
-        *,
-        task: str | None = None,
-        memory_budget: int | None = None,
-        gemm_dtype: torch.dtype | None = None,
-    ):
-        self._host = Host(
-            model, tokenizer, task=task, memory_budget=memory_budget, gemm_dtype=gemm_dtype
-        )
-        self.tokenizer = self._host.tokenizer
-        self.task = self._host.task
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        path_or_id: str,
-        *,
-        dtype: str | torch.dtype = "auto",
-        device: str | torch.device | None = None,
-        task: str | None = None,
-        memory_budget: int | None = None,
-        gemm_dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> Engine:
-        """Load a model and its tokenizer as the ``AutoModelFor...LM`` of its task would.
-
-        Parameters
-        ----------
-        path_or_id : str
-            A folder or a Hub id.
-        dtype : str or torch.dtype
-            "auto" keeps the checkpoint's.
-        device : str or torch.device, optional
-            Where to put the model; leave it out when passing ``device_map``.
-        **options
-            Passed on: ``revision``, ``device_map``, ``quantization_config``,
-            ``gguf_file`` (a GGUF file in that place, dequantized; needs the package gguf), ...
-
-        Raises
-        ------
-        ValueError
-            Nothing there to load; the message says what was looked for.
-        """
-        model, tokenizer = load(path_or_id, dtype=dtype, device=device, task=task, options=options)
-        return cls(model, tokenizer, task=task, memory_budget=memory_budget, gemm_dtype=gemm_dtype)
 
     @guarded
     def sweep(
@@ -320,250 +261,4 @@ class Engine:
             check=check,
             folder=folder,
             encoding=encoding,
-        )
-
-    @guarded
-    def gradients(
-        self,
-        prompts: Prompts,
-        targets: Targets,
-        *,
-        site: str = "paper",
-        method: str = "auto",
-        check: str | bool = "once",
-        log: bool = False,
-        position: Position = None,
-        **encoding: Unpack[Encoding],
-    ) -> Gradients:
-        """Gradient of each target's probability in every feed-forward neuron.
-
-        Prompts that share a beginning share its computation. With ``position="all"`` gradients are
-        summed over positions, see :class:`~negkernel.results.Gradients`.
-
-        Parameters
-        ----------
-        method : {"auto", "delta", "full"}
-            "delta": one prefill without a graph and a single-token VJP per label (over all tokens
-            in a masked model, labels together); "full": a graph over the whole prompt and one
-            backward per label, through the model's modules.
-        log : bool
-            Gradients of log p instead: the same up to a factor p, but they keep sign and order
-            where p itself is too small for its gradient to be a number.
-
-        Returns
-        -------
-        Gradients
-            ``prob`` [P, K], ``cg`` [P, K, L, I] in probability (nats with ``log``) per unit of
-            activation, ``activation`` [P, L, I]; without the axis K when one label a prompt is
-            given.
-        """
-        request = self._host.encode(prompts, targets, position, **encoding)
-        return gradients.gradients(
-            self._host, request, site=site, method=method, check=check, log=log
-        )
-
-    def stream_gradients(
-        self,
-        prompts: Prompts,
-        targets: Targets,
-        *,
-        site: str = "paper",
-        method: str = "auto",
-        check: str | bool = "once",
-        position: Position = None,
-        **encoding: Unpack[Encoding],
-    ) -> Iterator[LayerGradients]:
-        """Gradients as :meth:`gradients` computes them, a layer at a time, left on their device.
-
-        For whoever reduces them at once: nothing of size [P, K, L, I] exists. Malformed input is
-        refused at the call.
-
-        Yields
-        ------
-        LayerGradients
-            ``prompts`` (slice), ``layer``, ``prob`` [p, K], ``cg`` [p, K, I] and ``activation``
-            [p, I]: tensors, every layer of some prompts, from the last one down where the method
-            is "delta", before the next prompts.
-        """
-        request = self._host.encode(prompts, targets, position, **encoding)
-        with guard(self._host.given):
-            steps = gradients.by_layer(self._host, request, site=site, method=method, check=check)
-        return guarded_steps(self._host.given, steps)
-
-    @guarded
-    def path_gradients(
-        self,
-        prompts: Prompts,
-        targets: Targets,
-        scales: Sequence[float],
-        *,
-        site: str = "paper",
-        method: str = "auto",
-        check: str | bool = "once",
-        **encoding: Unpack[Encoding],
-    ) -> Gradients:
-        """Gradients with a whole layer's neurons scaled, averaged over the scales: see IG.
-
-        Parameters
-        ----------
-        scales : list of float
-            Factors. All neurons of one layer at the probed token are scaled at once, layer by
-            layer; 1 is the model as it is.
-
-        Returns
-        -------
-        Gradients
-            ``cg`` is the mean over ``scales`` of dp/da at the scaled layer; ``prob`` and
-            ``activation`` are unscaled.
-        """
-        request = self._host.encode(prompts, targets, **encoding)
-        return gradients.path_gradients(
-            self._host, request, scales, site=site, method=method, check=check
-        )
-
-    @guarded
-    def direct_effects(
-        self,
-        prompts: Prompts,
-        targets: Targets,
-        *,
-        norm: str = "frozen",
-        **encoding: Unpack[Encoding],
-    ) -> np.ndarray:
-        """What every neuron's own output adds to log p(target) where it enters the stream.
-
-        The log-probability increase of :mod:`negkernel.delta.direct_effects`; no later layer runs.
-
-        Parameters
-        ----------
-        norm : {"frozen", "recomputed"}
-            Whether the final norm keeps the statistic of the model's own final state.
-
-        Returns
-        -------
-        ndarray [P, L, I]
-            In nats.
-        """
-        request = self._host.encode(prompts, targets, **encoding)
-        return readout.direct_effects(self._host, request, norm=norm)
-
-    @guarded
-    def rank(self, prompts: Prompts, targets: Targets, **encoding: Unpack[Encoding]) -> np.ndarray:
-        """How many tokens the model finds likelier than each target: 0 is its first choice.
-
-        Returns
-        -------
-        ndarray of int64 [P] or [P, K]
-        """
-        request = self._host.encode(prompts, targets, **encoding)
-        return readout.rank(self._host, request)
-
-    @guarded
-    def plan(
-        self,
-        prompts: Prompts,
-        targets: Targets,
-        neurons: Any = None,
-        shifts: Any = None,
-        *,
-        axis: str = "magnitude",
-        site: str = "paper",
-        method: str = "auto",
-        check: str | bool = "once",
-        resolution: str = "grid",
-        calibrate: bool = True,
-        position: Position = None,
-        **encoding: Unpack[Encoding],
-    ) -> Plan:
-        """Price a sweep without running it, or gradients where no neurons are given.
-
-        Everything that :meth:`sweep` refuses is refused here.
-
-        Parameters
-        ----------
-        resolution : {"grid", "spectral"}
-            As in :meth:`sweep`. The rows of a "spectral" one are those to be expected.
-        calibrate : bool
-            Time a few rows of the longest prompt, about a second, to estimate the seconds.
-
-        Returns
-        -------
-        Plan
-            Rows, FLOPs, bytes and seconds.
-        """
-        request = self._host.encode(prompts, targets, position, **encoding)
-        host, resolution = self._host, check_resolution(resolution)
-        how = {"site": site, "axis": check_axis(axis)}
-        if neurons is None:
-            runner = choose(host, request, Asked(method, host.site(site), check, "gradients"))
-            return plan_gradients(self, request, runner, {"site": site}, calibrate=calibrate)
-        pairs, where = host.place(neurons, site)
-        grid = (
-            check_neurons(pairs, len(request), self.widths),
-            check_shifts(shifts, host.precision.state),
-        )
-        runner = choose(host, request, Asked(method, where, check))
-        return plan_sweep(
-            self, request, runner, grid, how, resolution=resolution, calibrate=calibrate
-        )
-
-    @property
-    def model(self) -> Any:
-        """The Hugging Face model itself."""
-        return self._host.model
-
-    @property
-    def n_layers(self) -> int:
-        """Layers of the model."""
-        return self._host.n_layers
-
-    @property
-    def widths(self) -> np.ndarray:
-        """Feed-forward neurons of each layer, int64 [L]."""
-        return self._host.widths
-
-    @property
-    def neurons(self) -> np.ndarray:
-        """(layer, index) of every neuron of the model, layer by layer, int64 [N, 2]."""
-        return every_neuron(self.widths)
-
-    @property
-    def n_neurons(self) -> int:
-        """Feed-forward neurons of a layer, of the widest where layers differ."""
-        return self._host.n_neurons
-
-    @property
-    def site(self) -> str:
-        """What ``site="paper"`` means for this model."""
-        return self._host.site("paper").name
-
-    @guarded
-    def method_for(self, method: str = "auto", *, check: str | bool = "once") -> str:
-        """Return the method that ``method`` comes to for this model.
-
-        Parameters
-        ----------
-        method, check
-            As in :meth:`sweep`; without a check no forward runs, and weights are not read.
-
-        Raises
-        ------
-        ValueError, NotImplementedError
-            Unknown, or not able to serve the model; the message says why.
-        """
-        host = self._host
-        host.look()
-        request = stand_in(host.config.vocab_size)
-        return choose(host, request, Asked(method, host.site("paper"), check)).name
-
-    @property
-    def memory_budget(self) -> int | None:
-        """Bytes of scratch asked for; None leaves it to what is free."""
-        return self._host.memory_budget
-
-    def __repr__(self) -> str:
-        return (
-            f"Engine({type(self.model).__name__}, {self.n_layers} layers x {self.n_neurons} "
-            f"neurons, {str(self.model.dtype).removeprefix('torch.')} on {self.model.device}, "
-            f"site={self.site!r})"
         )

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "negkernel"
 FLOORS = (
     ("__init__",),
     ("engine",),
+    ("face",),
     ("answers",),
     ("handle",),
     ("judge",),

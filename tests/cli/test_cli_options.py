@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from negkernel.engine import METHODS
+from negkernel.judge.choice import METHODS
 from negkernel.sites import AXES, SITES
 from neurgrad import demo
 from neurgrad.cli.reading import options
