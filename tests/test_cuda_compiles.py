@@ -30,8 +30,9 @@ def test_the_cuda_build_compiles_and_binds(tmp_path):
         *("-DNEGKERNEL_CUDA=1", f"-DPython_EXECUTABLE={sys.executable}"),
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
     )
-    binding = "CMakeFiles/_C.dir/csrc/bindings.cpp.o"
-    run(cmake, "--build", str(tmp_path), "--target", "kernels_cuda", binding)
+    sources = ("bindings.cpp", "attention/binding.cpp", "logprob/binding.cpp")
+    bindings = [f"CMakeFiles/_C.dir/csrc/{source}.o" for source in sources]
+    run(cmake, "--build", str(tmp_path), "--target", "kernels_cuda", *bindings)
     for op in ("attention", "logprob"):
         (compiled,) = tmp_path.rglob(f"{op}_cuda.cu.o")
         if cuobjdump := shutil.which("cuobjdump"):
