@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from negkernel.answers import intervene, neg_map, patch, sweep
+from negkernel.answers.asked import Curves, How
 from negkernel.face.gradients import GradientFace
 from negkernel.face.readings import ReadingFace
 from negkernel.model.exclusive import guarded
@@ -122,19 +123,8 @@ class Engine(ReadingFace, GradientFace):
             How text becomes tokens, see :class:`negkernel.request.encoding.Encoding`.
         """
         request = self._host.encode(prompts, targets, position, **encoding)
-        return sweep.sweep(
-            self._host,
-            request,
-            neurons,
-            shifts,
-            axis=axis,
-            site=site,
-            resolution=resolution,
-            tol=tol,
-            metrics=metrics,
-            method=method,
-            check=check,
-        )
+        how, fine = How(site, method, check, axis), Curves(resolution, tol, metrics)
+        return sweep.sweep(self._host, request, neurons, shifts, how, fine)
 
     @guarded
     def neg_map(
@@ -182,12 +172,9 @@ class Engine(ReadingFace, GradientFace):
         return neg_map.neg_map(
             self._host,
             request,
+            How(site, method, check, axis),
             radius=radius,
             tol=tol,
-            axis=axis,
-            site=site,
-            method=method,
-            check=check,
             folder=folder,
             progress=progress,
         )
@@ -256,9 +243,7 @@ class Engine(ReadingFace, GradientFace):
             request,
             sources,
             neurons,
-            site=site,
-            method=method,
-            check=check,
+            How(site, method, check),
             folder=folder,
             encoding=encoding,
         )

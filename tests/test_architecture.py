@@ -77,3 +77,7 @@ def test_the_page_lists_every_room():
     page = (ROOT / "docs" / "architecture.md").read_text()
     listed = set(re.findall(r"^\| `(\w+)(?:/|\.py)` ", page, re.MULTILINE))
     assert listed == set(FLOOR) - {"__init__", "arguments", "extras", "version", "_C"}
+
+
+def test_the_front_door_stays_short():
+    assert len((PACKAGE / "engine.py").read_text().splitlines()) < 350

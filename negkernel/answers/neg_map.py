@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from negkernel import spectral
+from negkernel.answers.asked import How
 from negkernel.answers.run import report_spelling
 from negkernel.arguments import check_flag, check_number, check_path
 from negkernel.handle import Host
@@ -27,13 +28,10 @@ from negkernel.spectral import check_tol
 def neg_map(
     host: Host,
     request: Request,
+    how: How,
     *,
     radius: float,
     tol: float,
-    axis: str,
-    site: str,
-    method: str,
-    check: str | bool,
     folder: str | Path | None,
     progress: bool | None,
 ) -> NegMap:
@@ -44,7 +42,7 @@ def neg_map(
         check_flag("progress", progress)
     kept = None if folder is None else check_path("folder", folder)
     check_tol(tol)
-    spot = Spot(host.site(site), check_axis(axis))
+    spot = Spot(host.site(how.site), check_axis(how.axis))
 
     def compute(runner: Method) -> NegMap:
         settings: dict[str, Any] = {
@@ -68,7 +66,7 @@ def neg_map(
         report_spelling(request, watched)
         return NegMap(**request.fields(), **host.identity(), **settings, **found)
 
-    return answer(host, request, Asked(method, spot.site, check), compute)
+    return answer(host, request, Asked(how.method, spot.site, how.check), compute)
 
 
 def _measure(

@@ -12,6 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from negkernel import spectral
+from negkernel.answers.asked import How
 from negkernel.answers.neg_map import manifest_of
 from negkernel.answers.run import report_spelling
 from negkernel.arguments import check_path
@@ -38,10 +39,8 @@ def patch(
     request: Request,
     sources: Prompts,
     neurons: Any,
+    how: How,
     *,
-    site: str,
-    method: str,
-    check: str | bool,
     folder: str | Path | None,
     encoding: Encoding,
 ) -> Patches:
@@ -49,7 +48,7 @@ def patch(
     others = _sources(host, request, sources, encoding)
     kept = None if folder is None else check_path("folder", folder)
     every = neurons is None
-    neurons, where = host.place(every_neuron(host.widths) if every else neurons, site)
+    neurons, where = host.place(every_neuron(host.widths) if every else neurons, how.site)
     pairs = check_neurons(neurons, len(request), host.widths)
     if pairs.ndim == 3:
         raise ValueError(
@@ -88,7 +87,7 @@ def patch(
             **arrays,
         )
 
-    return answer(host, request, Asked(method, where, check), compute)
+    return answer(host, request, Asked(how.method, where, how.check), compute)
 
 
 def _sources(host: Host, request: Request, sources: Prompts, encoding: Encoding) -> Request:

@@ -10,6 +10,7 @@ import torch
 
 from negkernel import spectral
 from negkernel.answers.ablation import ABLATIONS, activations
+from negkernel.answers.asked import Curves, How
 from negkernel.answers.run import report_spelling, run
 from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
@@ -29,20 +30,13 @@ def sweep(
     request: Request,
     neurons: Any,
     shifts: Any,
-    *,
-    axis: str,
-    site: str,
-    resolution: str,
-    tol: float,
-    metrics: Sequence[str],
-    method: str,
-    check: str | bool,
+    how: How,
+    fine: Curves,
 ) -> Sweep:
     """Answer :meth:`negkernel.Engine.sweep`."""
-    check_resolution(resolution)
-    check_tol(tol)
-    metrics = check_metrics(metrics, request.K, resolution)
-    neurons, where = host.place(neurons, site)
+    resolution, tol, axis = check_resolution(fine.resolution), check_tol(fine.tol), how.axis
+    metrics = check_metrics(fine.metrics, request.K, resolution)
+    neurons, where = host.place(neurons, how.site)
     pairs = check_neurons(neurons, len(request), host.widths)
     ablation = ABLATIONS.get(axis) if isinstance(axis, str) else None
     if ablation is not None:
@@ -87,7 +81,7 @@ def sweep(
             **more,
         )
 
-    return answer(host, request, Asked(method, spot.site, check), compute)
+    return answer(host, request, Asked(how.method, spot.site, how.check), compute)
 
 
 def _grid(

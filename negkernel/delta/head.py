@@ -14,7 +14,7 @@ from negkernel.delta.trace import HeadTrace
 from negkernel.delta.vjp import through_norm
 from negkernel.families.activations import activate_slope
 from negkernel.families.parts import Description
-from negkernel.methods.readings import from_differences
+from negkernel.methods.readings import Base, from_differences
 from negkernel.methods.readout_vjp import readout_gradient
 from negkernel.ops.logprob import logprob
 from negkernel.ops.mlp import mlp
@@ -73,8 +73,8 @@ def read_rows(model: Description, base: HeadTrace, stream: Stream, wanted: Wante
     if wanted.readings:
         picked = precision.rounded(head[targets])
         centre = precision.exact(base.logprob.exp(), head.t())
-        of = picked, centre, base.logprob, targets, prompt
-        return from_differences(dn, tile, *of, **options)
+        read = Base(base.logprob, targets, picked, centre)
+        return from_differences(dn, tile, read, prompt, **options)
     # On a GPU one kernel takes the matrix as it is; elsewhere it is rounded tile by tile.
     whole = head.is_cuda and head.dtype == precision.operand
     return logprob(dn, head if whole else tile, base.logprob, targets, prompt, **options)

@@ -8,6 +8,7 @@ shifted from the base distribution, the K ranks of the targets (how many tokens 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,13 +53,30 @@ def from_logprobs(logprob: Tensor, base: Tensor, targets: Tensor) -> Tensor:
     return torch.cat([own - base[targets], kl, rank.to(own), flip.to(own)], dim=1)
 
 
+@dataclass(frozen=True)
+class Base:
+    """The distributions that rows are read against.
+
+    Attributes
+    ----------
+    logprob : Tensor [P, V]
+    targets : Tensor [P, K]
+    picked : Tensor [P, K, H]
+        Rows of the head that belong to the targets.
+    centre : Tensor [P, H]
+        Mean of the head's rows over p; exact but for rounding and a soft-cap.
+    """
+
+    logprob: Tensor
+    targets: Tensor
+    picked: Tensor
+    centre: Tensor
+
+
 def from_differences(
     dn: Tensor,
     head: Head,
-    picked: Tensor,
-    centre: Tensor,
-    base_logprob: Tensor,
-    targets: Tensor,
+    base: Base,
     row_prompt: Tensor,
     *,
     scale: float = 1.0,
@@ -73,23 +91,22 @@ def from_differences(
 
     Parameters
     ----------
-    picked : Tensor [P, K, H]
-        Rows of the head that belong to the targets.
-    centre : Tensor [P, H]
-        Mean of the head's rows over p, which gives m; exact but for rounding and a soft-cap.
-    head, base_logprob, targets, row_prompt, scale, softcap, base_logits
+    base : Base
+        Its centre gives m.
+    head, row_prompt, scale, softcap, base_logits
         As in :func:`negkernel.ops.logprob.logprob`.
     """
-    R, V = len(dn), base_logprob.shape[1]
+    R, V = len(dn), base.logprob.shape[1]
+    targets, base_logprob = base.targets, base.logprob
     options: dict[str, Any] = {"scale": scale, "softcap": softcap, "base_logits": base_logits}
-    dz_own = scale * torch.einsum("rh,rkh->rk", dn, picked[row_prompt])
+    dz_own = scale * torch.einsum("rh,rkh->rk", dn, base.picked[row_prompt])
     if softcap is not None and base_logits is not None:
         before = torch.tanh(base_logits.gather(1, targets) * (scale / softcap))[row_prompt]
         moved = torch.tanh(dz_own / softcap)
         # tanh(a + b) - tanh(a) from tanh(a) and tanh(b)
         dz_own = softcap * moved * (1 - before.square()) / (1 + before * moved)
     own = base_logprob.gather(1, targets)[row_prompt] + dz_own
-    mean = scale * (dn * centre[row_prompt]).sum(1)
+    mean = scale * (dn * base.centre[row_prompt]).sum(1)
     E, S, mass = dn.new_zeros(R), dn.new_zeros(R), dn.new_full((R,), -torch.inf)
     rank = torch.zeros_like(own)
     best, top = dn.new_full((R,), -torch.inf), torch.zeros_like(row_prompt)

@@ -79,13 +79,12 @@ def _attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    scaling: float | None = None,
-    softcap: float | None = None,
-    **unused: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """Attention in the dtype of its inputs, with the signature that transformers calls."""
     repeat = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(repeat, 1), value.repeat_interleave(repeat, 1)
+    scaling, softcap = options.get("scaling"), options.get("softcap")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = query @ key.transpose(-1, -2) * scale
     if softcap is not None:
