@@ -22,7 +22,7 @@ from neurgrad.cli.commands.reproduce import EPILOG, ReproduceOptions, reproduce
 from neurgrad.cli.commands.sweep import sweep
 from neurgrad.cli.errors import OF_INPUT, why
 from neurgrad.cli.reading.asked import JobOptions, SweepOptions, TaskOptions, command
-from neurgrad.cli.showing.messages import line
+from neurgrad.cli.showing.terminal import line
 
 EXAMPLE = (
     'Example: [bold]negkernel {} --model demo --prompt "The capital of France is" --target Paris[/]'

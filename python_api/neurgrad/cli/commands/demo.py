@@ -12,7 +12,7 @@ from neurgrad.cli.errors import blame
 from neurgrad.cli.reading.asked import Manners
 from neurgrad.cli.showing.documents import print_json
 from neurgrad.cli.showing.messages import step
-from neurgrad.cli.showing.terminal import console, plain
+from neurgrad.cli.showing.terminal import console, line, tell
 
 if TYPE_CHECKING:
     from neurgrad.cli.running.study import Study
@@ -53,7 +53,7 @@ def demo(asked: DemoOptions) -> None:
         kind: Kind = "masked" if asked.model == "masked" else "causal"
         with blame("--write-prompts", asked.write_prompts):
             n = write_facts(asked.write_prompts, kind, asked.seed)
-        print(f"Wrote {n} prompts with their answers to {plain(asked.write_prompts)}")
+        tell(f"Wrote {n} prompts with their answers to {asked.write_prompts}")
         return
     kinds: tuple[Kind, ...] = ("causal", "masked") if asked.model == "both" else (asked.model,)
     found = {}
@@ -63,6 +63,7 @@ def demo(asked: DemoOptions) -> None:
         if not asked.json:
             _print(found[kind])
     if not asked.json:
+        line.end()
         print(NEXT)
         return
     print_json(

@@ -18,7 +18,7 @@ from neurgrad.cli.showing.documents import print_json
 from neurgrad.cli.showing.messages import step
 from neurgrad.cli.showing.progress import progress
 from neurgrad.cli.showing.spreadsheets import write_csv
-from neurgrad.cli.showing.terminal import plain
+from neurgrad.cli.showing.terminal import tell
 
 EPILOG = (
     "Example: [bold]negkernel prompts --model PATH facts.csv --template "
@@ -119,5 +119,5 @@ def prompts(asked: PromptsOptions) -> None:
         counts = {name: value for name, value in vars(known).items() if name != "rows"}
         print_json({"output": str(asked.output), "known": len(known.rows), **counts})
         return
-    print(plain(f"{known}"))
-    print(f"Wrote {plain(asked.output)}")
+    tell(known)
+    tell(f"Wrote {asked.output}")

@@ -19,7 +19,7 @@ from neurgrad.cli.running.task_study import study_tasks
 from neurgrad.cli.showing.documents import print_json
 from neurgrad.cli.showing.messages import step
 from neurgrad.cli.showing.progress import progress
-from neurgrad.cli.showing.terminal import plain
+from neurgrad.cli.showing.terminal import tell
 
 EPILOG = "Example: [bold]negkernel reproduce fig3 --model demo --limit 4 --output study[/]"
 
@@ -114,7 +114,7 @@ def _of_prompts(asked: ReproduceOptions, given: tuple[list[str], list[str]] | No
     if asked.json:
         print_json({"page": str(page), "artefacts": list(wanted)})
     else:
-        print(f"Wrote {plain(page)}")
+        tell(f"Wrote {page}")
 
 
 def _of_tasks(asked: ReproduceOptions) -> bool:

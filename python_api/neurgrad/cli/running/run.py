@@ -6,7 +6,7 @@ from neurgrad.cli.reading.asked import JobOptions
 from neurgrad.cli.reading.job import read_job
 from neurgrad.cli.reading.outputs import kept_in, run_folder
 from neurgrad.cli.showing.messages import step
-from neurgrad.cli.showing.terminal import plain
+from neurgrad.cli.showing.terminal import tell
 
 
 def run(asked: JobOptions) -> int:
@@ -23,7 +23,7 @@ def run(asked: JobOptions) -> int:
         from negkernel.results.ledger import remove_retired
 
         remove_retired(run_folder(output))
-        print(f"{plain(output)} is complete; leave --resume out to compute it again")
+        tell(f"{output} is complete; leave --resume out to compute it again")
         return 0
     with kept_in(job) as folder:
         with step(f"loading {asked.model}"):

@@ -12,7 +12,7 @@ from neurgrad.cli.reading.outputs import check_plot_folder
 from neurgrad.cli.showing.documents import print_json
 from neurgrad.cli.showing.messages import notes, step
 from neurgrad.cli.showing.progress import progress
-from neurgrad.cli.showing.terminal import console, plain
+from neurgrad.cli.showing.terminal import console, tell
 
 LEAST = 6  # training prompts, so that a sixth of them is left for validation
 
@@ -58,7 +58,7 @@ def study_tasks(asked: TaskOptions, names: Sequence[str]) -> None:
     for name in ("table3", "table4", "table8", "table9"):
         if name in wanted:
             _print_accuracy(name, asked.output)
-    print(f"Wrote {plain(page)}")
+    tell(f"Wrote {page}")
 
 
 def _checked_tasks(asked: TaskOptions) -> list[str]:

@@ -7,11 +7,13 @@ import math
 from typing import Any
 
 import negkernel
+from neurgrad.cli.showing.terminal import line
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON object on stdout: the version, and what is given; NaN becomes null."""
     found = {"negkernel": negkernel.__version__, **document}
+    line.end()
     print(json.dumps(_known(found), indent=2, allow_nan=False))
 
 

@@ -3,51 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from neurgrad.cli.showing.terminal import plain
+from neurgrad.cli.showing.terminal import line
 
 LOGGERS = tuple(logging.getLogger(name) for name in ("negkernel", "neurgrad"))
 notes = logging.getLogger("neurgrad.cli")
-NAME = "negkernel: "
-
-
-class _Line:
-    """The line of stderr that is being written.
-
-    A step is announced before it is taken and its line left open, so that an error ends that line:
-    what was done and why it failed are one line.
-    """
-
-    def __init__(self) -> None:
-        self._open = False
-
-    def begin(self, text: str) -> None:
-        self._write(text)
-        self._open = True
-
-    def say(self, text: str) -> None:
-        self.end()
-        self._write(f"{text}\n")
-
-    def fail(self, text: str) -> None:
-        self._write(f"{text}\n")
-        self._open = False
-
-    def end(self) -> None:
-        if self._open:
-            sys.stderr.write("\n")
-            self._open = False
-
-    def _write(self, text: str) -> None:
-        line = plain(" ".join(text.split())) + "\n" * text.endswith("\n")
-        sys.stderr.write(f" {line}" if self._open else f"{NAME}{line}")
-        sys.stderr.flush()
-
-
-line = _Line()
 
 
 @contextmanager

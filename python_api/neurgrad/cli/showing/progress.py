@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from neurgrad.cli.showing.messages import LOGGERS, line, notes
+from neurgrad.cli.showing.messages import LOGGERS, notes
+from neurgrad.cli.showing.terminal import line
 
 SECONDS = 60  # between lines in a file
 
