@@ -85,6 +85,7 @@ def computed(
         **squeezed,
         activation=activation,
         log=log,
+        paper=site.name == host.site("paper").name,
     )
 
 

@@ -6,18 +6,17 @@ import logging
 from typing import Any
 
 import numpy as np
-import torch
 
+from negkernel.answers.further import Further
+from negkernel.answers.passes import passes
 from negkernel.answers.run import run
 from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
-from negkernel.methods.base import Method, Work
-from negkernel.request.neurons import Intervention, check_interventions, intervention_rows
+from negkernel.methods.base import Method
+from negkernel.request.neurons import check_interventions
 from negkernel.request.prompts import Request
-from negkernel.request.rows import Rows
-from negkernel.request.signs import SIGNS, Signs
+from negkernel.request.signs import SIGNS
 from negkernel.results import Interventions
-from negkernel.sites import Spot
 
 log = logging.getLogger(__name__)
 
@@ -27,44 +26,18 @@ def intervene(
 ) -> Interventions:
     """Answer :meth:`negkernel.Engine.intervene`."""
     lists = check_interventions(interventions, len(request), host.widths)
-    state = host.precision.state
     P, R = len(lists), len(lists[0])
-    # A pass serves one site, axis and rule of signs, and the prompts that have interventions of
-    # that kind.
-    kinds = [
-        [(host.site(one.site, one.neurons[:, 0]).name, one.axis, one.signs) for one in row]
-        for row in lists
-    ]
-    asked = Asked(method, host.site(kinds[0][0][0]), check)
+    first = lists[0][0]
+    asked = Asked(method, host.site(first.site, first.neurons[:, 0]), check)
 
     def compute(runner: Method) -> Interventions:
         change = np.empty((P, R, request.K), dtype=host.result_dtype)
         base = np.empty((P, request.K), dtype=host.result_dtype)
         flipped = dict.fromkeys(SIGNS, 0)
-        for kind in sorted({kind for row in kinds for kind in row}):
-            chosen = [[i for i, k in enumerate(row) if k == kind] for row in kinds]
-            where = [p for p, row in enumerate(chosen) if row]
-            picked = [[lists[p][i] for i in chosen[p]] for p in where]
-
-            site, axis, rule = kind
-            signs = Signs(rule) if any(one.flippable for row in picked for one in row) else None
-
-            def rows(
-                first: int,
-                last: int,
-                picked: list[list[Intervention]] = picked,
-                signs: Signs | None = signs,
-            ) -> Rows:
-                return intervention_rows(picked[first:last], state, signs)
-
-            nothing = torch.empty(len(where), 0, 2, dtype=torch.int64)
-            n_rows = sum(map(len, picked))
-            some, spot = request.take(where), Spot(host.site(site), axis)
-            work = Work.of(some, rows, nothing, spot)
-            base[where], part, _ = run(host, runner, some, work, n_rows)
-            flipped[rule] += 0 if signs is None else signs.flipped()
-            at = [(p, i) for p in where for i in chosen[p]]
-            change[tuple(np.array(at).T)] = part
+        for one in passes(host, request, lists):
+            base[one.prompts], part, _ = run(host, runner, one.request, one.work, len(one.at))
+            flipped[one.rule] += 0 if one.signs is None else one.signs.flipped()
+            change[tuple(np.array(one.at).T)] = part
         _report(flipped)
         curves = change.transpose(0, 2, 1)
         return Interventions(
@@ -73,6 +46,7 @@ def intervene(
             method=runner.name,
             base_logprob=request.squeeze(base),
             logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
+            further=Further(host, request, lists),
         )
 
     return answer(host, request, asked, compute)

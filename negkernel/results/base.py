@@ -1,18 +1,29 @@
 """What every result shares: who was asked what, checked shapes, and a file."""
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from negkernel.arguments import check_path
 from negkernel.results import storage
 from negkernel.results.fields import check_fields
+from negkernel.results.selecting import as_html, select
+from negkernel.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
+
+BEFORE_VERSIONS = "0.1.0"  # wrote none into its files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,6 +48,16 @@ class Result:
         Positions of each prompt where neurons were shifted; None: where the answer is read.
     model, dtype, task : str
         Name of the model, precision of its weights, and ``"causal"`` or ``"masked"``.
+    version : str
+        Version of negkernel that computed it.
+    created : str, optional
+        When it was saved. Equal results are equal files, so this is not the clock's time but that
+        of ``SOURCE_DATE_EPOCH``, where that is set.
+
+    Notes
+    -----
+    ``len(result)`` is P, and ``result[0]``, ``result[:3]`` or ``result[[2, 5]]`` is the same kind
+    of result for those prompts.
     """
 
     prompts: list[str]
@@ -47,6 +68,8 @@ class Result:
     dtype: str
     task: str
     positions: list[list[int]] | None = None
+    version: str = __version__
+    created: str | None = None
 
     def __post_init__(self) -> None:
         sizes = {"P": len(self.prompts)}
@@ -83,6 +106,23 @@ class Result:
         """
         return {}
 
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __getitem__(self, which: int | slice | Sequence[int] | np.ndarray) -> Self:
+        return select(self, which)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Table with one row for each prompt, target and item."""
+        raise NotImplementedError(f"{type(self).__name__} has no table; expected another result")
+
+    def first_rows(self, n: int) -> pd.DataFrame:
+        """The first rows of :meth:`to_frame`, at least `n` where there are as many."""
+        return self[:n].to_frame()
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
     @property
     def _has_target_axis(self) -> bool:
         return self.target_ids.ndim == 2
@@ -106,7 +146,10 @@ class Result:
         FileNotFoundError
             If the folder does not exist.
         """
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if _is_kept(f)}
+        created = values.pop("created") or _source_date()
+        if created is not None:
+            values["created"] = created
         tensors = {name: v for name, v in values.items() if isinstance(v, np.ndarray)}
         described = {name: v for name, v in values.items() if name not in tensors}
         storage.write(check_path("path", path), type(self).__name__, tensors, described)
@@ -133,8 +176,8 @@ class Result:
             result's, or comes from a newer version of negkernel.
         """
         tensors, described = storage.read(check_path("path", path), cls.__name__)
-        values = {**described, **tensors}
-        known = {field.name for field in fields(cls)}
+        values = {"version": BEFORE_VERSIONS, **described, **tensors}
+        known = {field.name for field in fields(cls) if _is_kept(field)}
         unknown = sorted(values.keys() - known)
         if unknown:
             logger.warning(
@@ -146,3 +189,15 @@ class Result:
             return cls(**values)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} holds no proper {cls.__name__}: {error}") from error
+
+
+def _is_kept(field: Field[Any]) -> bool:
+    """Whether a field belongs into the file."""
+    return bool(field.metadata.get("kept", True))
+
+
+def _source_date() -> str | None:
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not seconds.isdecimal():
+        return None
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from negkernel.arguments import check_integer, check_number
+from negkernel.arguments import check_choice, check_integer, check_number, shown
 from negkernel.results.base import Result
 from negkernel.results.frames import existing, long_frame
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from negkernel.request.neurons import Intervention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -36,6 +38,8 @@ class Gradients(Result):
         Which tensor the neuron is.
     log : bool
         Whether ``cg``, and NeurGrad with it, is that of ``log p``: in nats per unit of activation.
+    paper : bool
+        Whether ``site`` is the one that ``"paper"`` means for this model.
     magnitude, scale : ndarray [P, L, I] or [P, K, L, I], optional
         Where neurons are shifted at several positions: the sums over them of ``sign(a) cg`` and
         ``a cg``. ``cg`` is then a sum as well, ``activation`` that at the position that is read.
@@ -46,6 +50,7 @@ class Gradients(Result):
     activation: np.ndarray
     site: str
     log: bool = False
+    paper: bool = False
     magnitude: np.ndarray | None = None
     scale: np.ndarray | None = None
 
@@ -79,33 +84,128 @@ class Gradients(Result):
         activation = self.activation[:, None] if self._has_target_axis else self.activation
         return np.where(activation > threshold, self.cg, -self.cg)
 
-    def top(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Neurons with the largest ``|NeurGrad|``, largest first.
-
-        Parameters
-        ----------
-        n : int
-            How many for each prompt and target. Ties go to the lower layer, then the lower index.
+    def activation_gradient(self) -> np.ndarray:
+        """Activation times gradient: what a neuron, as active as it is, adds to p to first order.
 
         Returns
         -------
-        neurons : ndarray of int64 [P, n, 2] or [P, K, n, 2]
+        ndarray [P, L, I] or [P, K, L, I]
+            Probability (nats with ``log``). Where it is positive the neuron holds the target up:
+            zeroing it lowers p by about as much.
+        """
+        if self.scale is not None:
+            return self.scale
+        activation = self.activation[:, None] if self._has_target_axis else self.activation
+        return activation * self.cg
+
+    def top(
+        self, k: int, sign: str | None = None, by: str = "neurgrad"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Neurons with the largest scores, largest first.
+
+        Zeroing the neurons of largest ``|NeurGrad|`` may well raise p, since signs are mixed and
+        activations small: the ten that hold a fact up are ``top(10, "+", "activation_gradient")``.
+
+        Parameters
+        ----------
+        k : int
+            How many for each prompt and target. Ties go to the lower layer, then the lower index.
+        sign : {None, "+", "-"}
+            Only scores of that sign; by default both, by their size.
+        by : {"neurgrad", "activation_gradient"}
+            The score: :meth:`neurgrad` is p's slope as a neuron is moved away from zero,
+            :meth:`activation_gradient` what it adds as active as it is.
+
+        Returns
+        -------
+        neurons : ndarray of int64 [P, k, 2] or [P, K, k, 2]
             (layer, index), as `Engine.sweep` takes them.
-        scores : ndarray [P, n] or [P, K, n]
-            Their NeurGrad, with its sign.
+        scores : ndarray [P, k] or [P, K, k]
+            With their sign.
 
         Raises
         ------
         ValueError
-            If `n` is not between 1 and the number of neurons.
+            Unknown words, or fewer neurons, of that sign, than `k`.
         """
         L, I = self.cg.shape[-2:]
-        total = len(existing(self.activation)[0])
-        check_integer("n", n, 1, total)
-        scores = self.neurgrad().reshape(*self.cg.shape[:-2], L * I)
-        best = np.argsort(-np.abs(scores), axis=-1, kind="stable")[..., :n]
+        check_integer("k", k, 1, len(existing(self.activation)[0]))
+        if sign is not None:
+            check_choice("sign", sign, ("+", "-"))
+        check_choice("by", by, ("neurgrad", "activation_gradient"))
+        scores = getattr(self, by)().reshape(*self.cg.shape[:-2], L * I)
+        size = {None: np.abs(scores), "+": scores, "-": -scores}[sign]
+        if sign is not None:
+            of_sign = (size > 0).sum(axis=-1)
+            if of_sign.min() < k:
+                raise ValueError(
+                    f"k is {k} but a prompt has only {of_sign.min()} neurons whose {by} has the "
+                    f"sign {sign!r}; expected at most as many"
+                )
+        best = np.argsort(-size, axis=-1, kind="stable")[..., :k]
         neurons = np.stack(np.divmod(best, I), axis=-1).astype(np.int64)
         return neurons, np.take_along_axis(scores, best, axis=-1)
+
+    def predict(self, intervention: Intervention) -> np.ndarray:
+        """Change of p (of log p with ``log``) under an intervention, to first order.
+
+        The sum over its neurons of slope times shift: NeurGrad on the magnitude axis, CG on the
+        signed one, activation times gradient on the others. It knows no interaction of neurons and
+        no bend; :meth:`negkernel.Engine.intervene` computes what happens.
+
+        Parameters
+        ----------
+        intervention : negkernel.Intervention
+            At the site of these gradients.
+
+        Returns
+        -------
+        ndarray [P] or [P, K]
+
+        Raises
+        ------
+        ValueError, IndexError
+            Another site, or a neuron that these gradients do not have.
+        TypeError
+            Not an intervention.
+        """
+        if not hasattr(intervention, "amounts"):
+            raise TypeError(
+                f"intervention is {shown(intervention)}; expected a negkernel.Intervention"
+            )
+        own = (self.site, "paper") if self.paper or self.site == "up" else (self.site,)
+        if intervention.site not in own:
+            raise ValueError(
+                f"the intervention is at the site {intervention.site!r}, these gradients at "
+                f"{self.site!r}; expected {' or '.join(map(repr, own))}"
+            )
+        return self.first_order(intervention)
+
+    def first_order(self, intervention: Intervention) -> np.ndarray:
+        """:meth:`predict`, whatever the site is called."""
+        layer, index = intervention.neurons.T
+        L, I = self.cg.shape[-2:]
+        beyond = (layer < 0) | (layer >= L) | (index < 0) | (index >= I)
+        if not beyond.any():
+            beyond = np.isnan(self.activation[:, layer, index]).all(axis=0)
+        if beyond.any():
+            pair = tuple(int(i) for i in intervention.neurons[beyond][0])
+            raise IndexError(f"there is no neuron {pair}; expected one of {L} layers x {I}")
+        amounts = intervention.amounts
+        if intervention.axis == "magnitude":
+            each = self.neurgrad()[..., layer, index] * amounts
+        elif intervention.axis == "signed":
+            each = self.cg[..., layer, index] * amounts
+        else:
+            each = self.activation_gradient()[..., layer, index]
+            # A value v in the place of activation a is a shift by v - a.
+            value = self.cg[..., layer, index] * amounts - each
+            each = value if intervention.axis == "value" else each * amounts
+        return each.sum(axis=-1).astype(self.cg.dtype)
+
+    def first_rows(self, n: int) -> pd.DataFrame:
+        """See :meth:`negkernel.results.base.Result.first_rows`."""
+        return self[:n].to_frame(top=min(3, len(existing(self.activation)[0])))
 
     def to_frame(self, top: int | None = None) -> pd.DataFrame:
         """Table with one row for each prompt, target and neuron.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,6 +14,16 @@ from negkernel.results.frames import long_frame
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Further(Protocol):
+    """What interventions can be asked after they were computed."""
+
+    def predicted(self) -> np.ndarray:
+        """See :attr:`Interventions.predicted`."""
+
+    def top_answers(self, k: int) -> list[list[list[tuple[str, float]]]]:
+        """See :meth:`Interventions.top_answers`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -31,11 +41,15 @@ class Interventions(Result):
         ``log p(target | intervention) - log p(target)``, in nats.
     method : str
         How it was computed.
+    further : optional
+        What asks the engine for :attr:`predicted` and :meth:`top_answers` when they are wanted;
+        gone from results that were saved, or in which prompts were chosen.
     """
 
     base_logprob: np.ndarray
     logprob_shift: np.ndarray
     method: str
+    further: Further | None = field(default=None, repr=False, metadata={"kept": False})
 
     def array_axes(self) -> Mapping[str, str]:
         """See :meth:`negkernel.results.base.Result.array_axes`."""
@@ -50,6 +64,55 @@ class Interventions(Result):
         """
         change = statistics.prob_shift(self.base_logprob[..., None], self.logprob_shift)
         return change.astype(self.logprob_shift.dtype)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """First-order prediction of :meth:`prob_shift`, from gradients of the unshifted model.
+
+        See :meth:`negkernel.Gradients.predict`. Computed when asked for.
+
+        Returns
+        -------
+        ndarray [P, R] or [P, K, R]
+
+        Raises
+        ------
+        ValueError
+            The result comes from a file or is a part of another, its engine is gone, or the model
+            is no longer what it was.
+        """
+        return self._further().predicted()
+
+    def top_answers(self, k: int = 5) -> list[list[list[tuple[str, float]]]]:
+        """Likeliest answers under each intervention: what the model says instead.
+
+        One ordinary forward for each prompt and intervention, when asked for.
+
+        Parameters
+        ----------
+        k : int
+            How many, likeliest first.
+
+        Returns
+        -------
+        list [P] of list [R] of list [k] of (str, float)
+            Tokens as text (their ids in digits where the engine has no tokenizer) with their
+            probabilities.
+
+        Raises
+        ------
+        ValueError
+            As :attr:`predicted`, or a wrong `k`.
+        """
+        return self._further().top_answers(k)
+
+    def _further(self) -> Further:
+        if self.further is None:
+            raise ValueError(
+                "predictions and answers are asked of the engine, and this result comes from a "
+                "file or is a part of another one; call Engine.intervene again"
+            )
+        return self.further
 
     def to_frame(self) -> pd.DataFrame:
         """Table with one row for each prompt, target and intervention.

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         probes,
         runs,
     )
+    from neurgrad.prompt import Prompt
 
 __all__ = [
+    "Prompt",
     "__version__",
     "analysis",
     "attribution",
@@ -41,6 +43,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'neurgrad' has no attribute {name!r}")
+    if name == "Prompt":
+        return import_module("neurgrad.prompt").Prompt
     return import_module(f"neurgrad.{name}")
 
 

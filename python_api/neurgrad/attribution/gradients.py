@@ -1,4 +1,4 @@
-"""The computational gradient, and NeurGrad: the same along the magnitude axis."""
+"""The computational gradient, NeurGrad along the magnitude axis, and activation times gradient."""
 
 from __future__ import annotations
 
@@ -53,3 +53,22 @@ def neurgrad(
     check_kind("engine", engine, Engine)
     check_number("threshold", threshold)
     return engine.gradients(prompts, targets, **options).neurgrad(threshold)
+
+
+def activation_gradient(
+    engine: Engine, prompts: Prompts, targets: Targets, **options: Any
+) -> np.ndarray:
+    """Activation times gradient: what each neuron adds to p(target), to first order.
+
+    Parameters
+    ----------
+    engine, prompts, targets, **options
+        As for :func:`cg`.
+
+    Returns
+    -------
+    ndarray [P, L, I] or [P, K, L, I]
+        Probability. Zeroing a neuron of a positive score lowers p(target) by about as much.
+    """
+    check_kind("engine", engine, Engine)
+    return engine.gradients(prompts, targets, **options).activation_gradient()

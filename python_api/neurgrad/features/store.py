@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from negkernel.results.ledger import Ledger
 from negkernel.results.manifest import LedgerError, Manifest
-from neurgrad.features.packed import PackedScores, join
+from neurgrad.features.packed import OrderStore, PackedScores, join
+from neurgrad.features.selected import select
 from neurgrad.features.shards import map_tensor, read_scores, read_tensor
 
 KIND = "features"
@@ -70,6 +71,10 @@ class FeatureStore:
 
     def __len__(self) -> int:
         return self.n_prompts
+
+    def __getitem__(self, rows: Any) -> OrderStore:
+        """Return the chosen prompts, as :func:`neurgrad.features.selected.select` does."""
+        return select(self, rows)
 
     @cached_property
     def gold(self) -> NDArray[np.int64]:

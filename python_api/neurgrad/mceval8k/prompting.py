@@ -15,39 +15,7 @@ from neurgrad.mceval8k.load import Dataset
 from neurgrad.mceval8k.record import Record
 from neurgrad.mceval8k.task import Task
 from neurgrad.mceval8k.wording import Wording
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One prompt.
-
-    Attributes
-    ----------
-    text : str
-        The whole prompt; it ends with the answer's header and a colon.
-    labels : tuple of str, [K]
-        Target strings in label order.
-    gold : int
-        Index of the gold label.
-    language : str
-        Language of the prompt.
-    record : Record, optional
-        The record that is asked about.
-    prefix : str
-        What all prompts of this language begin with: instruction and demonstrations.
-    """
-
-    text: str
-    labels: tuple[str, ...]
-    gold: int
-    language: str = "en"
-    record: Record | None = None
-    prefix: str = ""
-
-    @property
-    def answer(self) -> str:
-        """The gold label's string."""
-        return self.labels[self.gold]
+from neurgrad.prompt import Prompt
 
 
 @dataclass(frozen=True)

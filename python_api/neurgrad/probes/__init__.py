@@ -12,7 +12,8 @@ estimator                 reads                                                 
 ========================  =====================================================  ================
 
 Q prompts, K labels, N neurons of all layers in one flat axis (that of ``engine.neurons``).
-"Packed" is :class:`neurgrad.features.PackedScores` or a store that yields blocks of it.
+"Packed" is :class:`neurgrad.features.PackedScores` or a store that yields blocks of it. Every probe
+also takes :class:`negkernel.Gradients` of K labels a prompt, and reads off them what it needs.
 """
 
 from negkernel.extras import need

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurgrad.features.packed import BLOCK_BYTES
+from neurgrad.probes.inputs import activations_of
 from neurgrad.probes.ranking import check_n_neurons, check_sizes, top_neurons
 
 
@@ -64,7 +65,7 @@ class ActProbe(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array [Q, N]
+        X : array [Q, N], or Gradients
             Activations at the probed position.
         y : array [Q]
             Gold labels.
@@ -74,7 +75,9 @@ class ActProbe(ClassifierMixin, BaseEstimator):
         ValueError
             Wrong shapes, NaN, or more neurons asked for than exist.
         """
-        activations, gold = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        activations, gold = validate_data(
+            self, activations_of(X), y, dtype=(np.float64, np.float32)
+        )
         check_classification_targets(gold)
         n_available = activations.shape[1]
         n_neurons = check_n_neurons(self.n_neurons, n_available)
@@ -98,7 +101,9 @@ class ActProbe(ClassifierMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> NDArray:
         """Label that each prompt is routed to, [Q]."""
         check_is_fitted(self)
-        activations = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        activations = validate_data(
+            self, activations_of(X), dtype=(np.float64, np.float32), reset=False
+        )
         return self.classes_[self._route(activations, self.neurons_.shape[1])]
 
     def accuracy_by_size(
@@ -119,7 +124,9 @@ class ActProbe(ClassifierMixin, BaseEstimator):
             Accuracy of each size, sizes ascending.
         """
         check_is_fitted(self)
-        activations = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        activations = validate_data(
+            self, activations_of(X), dtype=(np.float64, np.float32), reset=False
+        )
         gold = np.asarray(y)
         return {
             size: float((self.classes_[self._route(activations, size)] == gold).mean())

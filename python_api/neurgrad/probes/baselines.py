@@ -13,6 +13,8 @@ from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from neurgrad.probes.inputs import activations_of, probabilities_of
+
 
 class LMProbProbe(ClassifierMixin, BaseEstimator):
     """The label whose token the model itself finds likeliest, the first column among equals.
@@ -44,7 +46,7 @@ class LMProbProbe(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array [Q, K]
+        X : array [Q, K], or Gradients
             Probability (or log-probability) of each label's token.
         y : array [Q]
             Gold labels.
@@ -54,7 +56,7 @@ class LMProbProbe(ClassifierMixin, BaseEstimator):
         ValueError
             Wrong shapes, NaN, or a label in y that ``labels`` does not have.
         """
-        probabilities, gold = validate_data(self, X, y)
+        probabilities, gold = validate_data(self, probabilities_of(X), y)
         check_classification_targets(gold)
         self.classes_ = np.unique(gold)
         self.columns_ = self._match_columns(probabilities.shape[1])
@@ -63,7 +65,7 @@ class LMProbProbe(ClassifierMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> NDArray:
         """Label of the largest column, [Q]."""
         check_is_fitted(self)
-        probabilities = validate_data(self, X, reset=False)
+        probabilities = validate_data(self, probabilities_of(X), reset=False)
         by_column = np.argsort(self.columns_)
         best = probabilities[:, self.columns_[by_column]].argmax(axis=1)
         return self.classes_[by_column[best]]
@@ -125,7 +127,7 @@ class RandomProbe(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the labels, X [Q, ...] and y [Q]."""
-        _, gold = validate_data(self, X, y, allow_nd=True)
+        _, gold = validate_data(self, activations_of(X), y, allow_nd=True)
         check_classification_targets(gold)
         self.classes_ = np.unique(gold)
         self.chance_ = 1 / len(self.classes_)
@@ -134,7 +136,7 @@ class RandomProbe(ClassifierMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> NDArray:
         """Draw a label for every prompt, [Q]."""
         check_is_fitted(self)
-        prompts = validate_data(self, X, allow_nd=True, reset=False)
+        prompts = validate_data(self, activations_of(X), allow_nd=True, reset=False)
         rows = np.ascontiguousarray(prompts, np.float64)
         seed = int(self.random_state).to_bytes(8, "little", signed=True)
         draws = [
@@ -146,7 +148,7 @@ class RandomProbe(ClassifierMixin, BaseEstimator):
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the expected accuracy of a random answer: 1 / K where y holds known labels."""
         check_is_fitted(self)
-        validate_data(self, X, allow_nd=True, reset=False)
+        validate_data(self, activations_of(X), allow_nd=True, reset=False)
         known = np.isin(np.asarray(y), self.classes_).astype(np.float64)
         weight = None if sample_weight is None else np.asarray(sample_weight, np.float64)
         return float(np.average(known, weights=weight)) * self.chance_

@@ -5,11 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from negkernel import Gradients
 from neurgrad.features.packed import OrderStore
 
 
 def check_scores(X: ArrayLike | OrderStore) -> tuple[Any, tuple[int, int, int]]:
     """Return X as a float array or a packed store, and its shape (Q, K, N).
+
+    Of gradients, or of a list of them, the scores are their NeurGrad.
 
     That floats are finite is checked block by block where they are read.
 
@@ -19,6 +22,8 @@ def check_scores(X: ArrayLike | OrderStore) -> tuple[Any, tuple[int, int, int]]:
         Not real numbers, not three axes, or no prompt, fewer than two labels or no neuron.
     """
     store: Any = X
+    if (given := gradients_of(X)) is not None:
+        store = np.concatenate([_flat(one.neurgrad(), one) for one in given])
     if hasattr(store, "blocks"):
         shape: tuple[int, ...] = (store.n_prompts, store.n_labels, store.n_neurons)
     else:
@@ -35,6 +40,31 @@ def check_scores(X: ArrayLike | OrderStore) -> tuple[Any, tuple[int, int, int]]:
         )
     n_prompts, n_labels, n_neurons = shape
     return store, (n_prompts, n_labels, n_neurons)
+
+
+def activations_of(X: Any) -> Any:
+    """Return X, or of gradients the activations [Q, N]."""
+    given = gradients_of(X)
+    return X if given is None else np.concatenate([_flat(one.activation, one) for one in given])
+
+
+def probabilities_of(X: Any) -> Any:
+    """Return X, or of gradients the labels' probabilities [Q, K]."""
+    given = gradients_of(X)
+    return X if given is None else np.concatenate([one.prob for one in given])
+
+
+def gradients_of(X: Any) -> list[Gradients] | None:
+    """Gradients as a list: scikit-learn splits one into the gradients of single prompts."""
+    given = [X] if isinstance(X, Gradients) else X
+    if not isinstance(given, list) or not given:
+        return None
+    return given if all(isinstance(one, Gradients) for one in given) else None
+
+
+def _flat(values: np.ndarray, gradients: Gradients) -> np.ndarray:
+    """Values [..., L, I] with the neurons that there are on one axis, as ``engine.neurons``."""
+    return values[..., ~np.isnan(gradients.activation).all(axis=0)]
 
 
 def check_labels(y: ArrayLike, n_prompts: int, n_labels: int) -> NDArray[np.integer]:

@@ -43,7 +43,7 @@ class MajorityProbe(ClassifierMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : float array [Q, K, N] or packed orders of that shape
+        X : float array [Q, K, N], packed orders of that shape, or Gradients
             Gradient (NeurGrad) of each label's probability with respect to each neuron.
         y : int array [Q]
             Gold labels, indices 0 to K - 1 into the second axis of X.

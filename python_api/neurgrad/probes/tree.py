@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurgrad.features.packed import OrderStore
 from neurgrad.probes.counting import score_blocks
-from neurgrad.probes.inputs import check_scores
+from neurgrad.probes.inputs import check_scores, gradients_of
 
 
 def tree_features(scores: ArrayLike | OrderStore) -> NDArray[np.int8]:
@@ -91,12 +91,13 @@ class TreeProbe(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array [Q, N]
-            Usually `tree_features`; any numbers will do, activations for instance.
+        X : array [Q, N], Gradients or packed orders [Q, K, N]
+            Usually `tree_features`, which are taken of gradients and orders; any numbers will do,
+            activations for instance.
         y : array [Q]
             Gold labels.
         """
-        features, gold = validate_data(self, X, y, dtype=np.float32)
+        features, gold = validate_data(self, _features(X), y, dtype=np.float32)
         self.forest_ = RandomForestClassifier(
             self.n_estimators,
             max_depth=self.max_depth,
@@ -117,5 +118,11 @@ class TreeProbe(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Mean of the trees' class probabilities, [Q, K]."""
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float32, reset=False)
+        features = validate_data(self, _features(X), dtype=np.float32, reset=False)
         return self.forest_.predict_proba(features)
+
+
+def _features(X: Any) -> Any:
+    """Return numbers as they are, and tree features of gradients and packed orders."""
+    scores = hasattr(X, "blocks") or gradients_of(X) is not None
+    return tree_features(X) if scores else X
