@@ -159,3 +159,31 @@ def test_another_machine_does_not_go_on_but_may_read(tmp_path):
 def test_no_part_leads_out_of_the_folder(tmp_path, name):
     with at_work(tmp_path, WORK) as one, pytest.raises(LedgerError, match="name of a part"):
         list(one.share([name], computed))
+
+
+def test_a_system_that_keeps_open_files_in_their_places(tmp_path, monkeypatch):
+    """As Windows: neither deletes an open lock nor moves the folder that it is in."""
+    unlink, replace, fsync = files.Path.unlink, os.replace, os.fsync
+
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, "in use", str(path))
+
+    def keep_locks(path, **given):
+        return refuse(path) if path.name.endswith(".lock") else unlink(path, **given)
+
+    def keep_folders(source, to):
+        return refuse(source) if os.path.isdir(source) else replace(source, to)
+
+    def flush(number):
+        assert os.write(number, b"") == 0  # raises where the file may only be read
+        fsync(number)
+
+    monkeypatch.setattr(files.Path, "unlink", keep_locks)
+    monkeypatch.setattr(os, "replace", keep_folders)
+    monkeypatch.setattr(os, "fsync", flush)
+    folder = tmp_path / "work"
+    with at_work(folder, WORK) as one:
+        assert list(one.share("ab", computed)) == ["a", "b"]
+        one.discard()
+    # What is left is locks, which its filelock deletes there.
+    assert [name for name in os.listdir(tmp_path) if not name.endswith(".lock")] == []

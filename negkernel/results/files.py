@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -37,7 +37,10 @@ def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
     try:
         yield True
     finally:
-        place.unlink(missing_ok=True)  # while it is held: who waits for it looks again by name
+        # While it is held: who waits for it looks again by name. Windows does not delete what is
+        # open; there the lock itself does, once it is free.
+        with suppress(PermissionError):
+            place.unlink(missing_ok=True)
         lock.release()
 
 
@@ -82,7 +85,7 @@ def replace_file(path: Path, write: Writer) -> None:
         with claimed(path, wait=True):
             try:
                 write(partial)
-                with partial.open("rb") as file:
+                with partial.open("r+b") as file:  # Windows flushes only what may be written
                     os.fsync(file.fileno())
                 os.replace(partial, path)
             finally:

@@ -109,8 +109,13 @@ class Ledger:
             if busy(self.folder):
                 return
             remove_retired(self.folder)
-            os.replace(self.folder, self.folder.with_name(f".{self.folder.name}.finished"))
+            try:
+                os.replace(self.folder, self.folder.with_name(f".{self.folder.name}.finished"))
+            except PermissionError:  # by Windows, which moves no folder that holds an open lock
+                shutil.rmtree(self.folder, ignore_errors=True)
         remove_retired(self.folder)
+        with suppress(OSError):  # gone, or another process's by now
+            self.folder.rmdir()
 
     def _take(self, part: str, compute: Callable[[str], Mapping[str, Writer]]) -> bool:
         check_part(part, self.folder)
