@@ -26,6 +26,8 @@ WANTED = (
     "ratio",
     "rows_per_s",
     "peak_gb",
+    "megabytes",
+    "spared_mb",
     "correlation",
     "rows_a_neuron",
     "products",
