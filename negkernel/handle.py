@@ -76,11 +76,15 @@ class Host:
         """See what was passed in as it is now, see :class:`negkernel.model.adapt.Seen`."""
         seen = see(self._passed)
         self.given, self.bare, self.model = seen.given, seen.bare, seen.model
+        self._feed_forwards: list[FeedForward] | None = None  # modules may have been replaced
 
     @property
     def feed_forwards(self) -> list[FeedForward]:
-        """Where each layer's neurons are, read anew: modules may have been replaced."""
-        return feed_forwards(self.bare, self.config)
+        """Where each layer's neurons are, read off the modules once a look."""
+        found = self._feed_forwards
+        if found is None:
+            found = self._feed_forwards = feed_forwards(self.bare, self.config)
+        return found
 
     @property
     def n_layers(self) -> int:

@@ -73,14 +73,20 @@ class ModelFace:
         return self._host.model
 
     @property
+    def _now(self) -> Host:
+        """The model as it is at this moment."""
+        self._host.look()
+        return self._host
+
+    @property
     def n_layers(self) -> int:
         """Layers of the model."""
-        return self._host.n_layers
+        return self._now.n_layers
 
     @property
     def widths(self) -> np.ndarray:
         """Feed-forward neurons of each layer, int64 [L]."""
-        return self._host.widths
+        return self._now.widths
 
     @property
     def neurons(self) -> np.ndarray:
@@ -90,12 +96,12 @@ class ModelFace:
     @property
     def n_neurons(self) -> int:
         """Feed-forward neurons of a layer, of the widest where layers differ."""
-        return self._host.n_neurons
+        return self._now.n_neurons
 
     @property
     def site(self) -> str:
         """What ``site="paper"`` means for this model."""
-        return self._host.site("paper").name
+        return self._now.site("paper").name
 
     @guarded
     def method_for(self, method: str = "auto", *, check: str | bool = "once") -> str:
@@ -111,8 +117,7 @@ class ModelFace:
         ValueError, NotImplementedError
             Unknown, or not able to serve the model; the message says why.
         """
-        host = self._host
-        host.look()
+        host = self._now
         request = stand_in(host.config.vocab_size)
         return choose(host, request, Asked(method, host.site("paper"), check)).name
 
