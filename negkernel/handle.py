@@ -14,6 +14,7 @@ from negkernel.families import Precision, describe
 from negkernel.hooks.modules import FeedForward, feed_forwards
 from negkernel.judge.verdicts import Verdicts
 from negkernel.methods.base import Method
+from negkernel.methods.forward import input_device
 from negkernel.methods.full import Full
 from negkernel.methods.suffix import Suffix
 from negkernel.model.adapt import see, tokenizer_of
@@ -145,13 +146,19 @@ class Host:
         return neurons, self.site(site, array[..., 0].ravel().tolist())
 
     @property
+    def device(self) -> torch.device:
+        """Where the model computes, also while its weights are elsewhere."""
+        device: torch.device = self.model.device
+        return input_device(self.model) if device.type == "meta" else device
+
+    @property
     def precision(self) -> Precision:
         """Dtypes of states and of matrix products."""
         dtype = self.model.dtype
         state = torch.float64 if dtype == torch.float64 else torch.float32
         operand = self.gemm_dtype
         if operand is None:
-            operand = dtype if self.model.device.type == "cuda" else state
+            operand = dtype if self.device.type == "cuda" else state
         return Precision(state=state, operand=operand)
 
     @property
@@ -162,7 +169,7 @@ class Host:
     @property
     def budget(self) -> int:
         """Bytes of scratch."""
-        return self.memory_budget or default_memory_budget(self.model.device)
+        return self.memory_budget or default_memory_budget(self.device)
 
     def identity(self) -> dict[str, Any]:
         """The part of a result that describes the model."""

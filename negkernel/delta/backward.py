@@ -9,7 +9,7 @@ the head; below, only the shifted ones are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from negkernel.delta.trace import LayerTrace, Trace
 from negkernel.delta.vjp import attention_vjp, positions_vjp, through_norm
 from negkernel.families.activations import activate, activate_slope
 from negkernel.families.parts import Block, Description
+from negkernel.families.resident import resident
 from negkernel.families.rotary import rotate, rotate_back
 from negkernel.sites import Site
 from negkernel.sites.site import InnerGradients
@@ -31,41 +32,63 @@ HeadsVJP = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
 @torch.no_grad()
 def gradients(
-    model: Description, trace: Trace, targets: Tensor, *, site: Site, log: bool = False
-) -> Iterator[tuple[int, Tensor, Layout]]:
+    model: Description, parts: Sequence[tuple[Trace, Tensor]], *, site: Site, log: bool = False
+) -> Iterator[tuple[int, list[tuple[Tensor, Layout]]]]:
     """Gradients of p(target) with respect to each layer's neurons, from the last layer down.
 
     Parameters
     ----------
-    targets : Tensor [P, K] int64
+    parts : list of (Trace, Tensor [P, K] int64)
+        Prompts and targets that go down the layers together.
     log : bool
         Those of log p(target) instead, which do not vanish with it.
 
     Yields
     ------
-    layer, gradient [D, I], layout
-        ``dp(target) / da`` in the state dtype for K rows of each prompt over the shifted places.
+    layer, list of (gradient [D, I], layout)
+        ``dp(target) / da`` of each part, in the state dtype, for K rows of each prompt over the
+        shifted places.
     """
-    P, K = targets.shape
-    carried, rows = trace.carried, torch.full((P,), K)
-    g, factor = from_logits(model, trace.head, targets, log=log)
-    at = Layout.over(carried.read, rows, g.device)
-    wanted = at if carried.single else Layout.over(carried.shifted, rows, g.device)
+    with resident(model.head_loaders):
+        under_way = [_Descent(model, trace, targets, log) for trace, targets in parts]
     for index in reversed(range(model.n_layers)):
-        block, base = model.blocks[index], trace.layers[index]
-        g, at = g.to(block.device), at.to(block.device)
+        block = model.blocks[index]
+        # Nothing is handed out while the layer's weights are in: what is asked for one by one may
+        # never be asked for to the end.
+        with resident(block.loaders):
+            found = [one.through(block, index, site) for one in under_way]
+        yield index, found
+
+
+class _Descent:
+    """Gradients of some prompts on their way down: [D, H] in the stream ``at`` its places."""
+
+    def __init__(self, model: Description, trace: Trace, targets: Tensor, log: bool):
+        P, K = targets.shape
+        self.trace, self.rows = trace, torch.full((P,), K)
+        self.g, self.factor = from_logits(model, trace.head, targets, log=log)
+        carried, device = trace.carried, self.g.device
+        self.at = Layout.over(carried.read, self.rows, device)
+        self.wanted = self.at
+        if not carried.single:
+            self.wanted = Layout.over(carried.shifted, self.rows, device)
+
+    def through(self, block: Block, index: int, site: Site) -> tuple[Tensor, Layout]:
+        """Go down a layer; returns the gradients in its neurons."""
+        base, carried = self.trace.layers[index], self.trace.carried
+        g, at = self.g.to(block.device), self.at.to(block.device)
         g = through_norm(block.mlp_sum, base.mlp_sum, g, at.index)
         neurons, g_mlp_in = through_mlp(block, base, g, at.index, site)
-        neurons *= factor[at.row].to(block.device)
-        yield index, at.transfer(neurons, wanted), wanted
+        neurons *= self.factor[at.row].to(block.device)
         if index:
             below = at
             if not carried.single:
                 places = carried.shifted if index == 1 else carried.all
-                below = Layout.over(places, rows, g.device)
-            heads = _heads_vjp(block, trace, index, at, below)
-            g = through_attention(block, base, (g, g_mlp_in), at, below, heads)
-            at = below
+                below = Layout.over(places, self.rows, g.device)
+            heads = _heads_vjp(block, self.trace, index, at, below)
+            self.g = through_attention(block, base, (g, g_mlp_in), at, below, heads)
+            self.at = below
+        return at.transfer(neurons, self.wanted), self.wanted
 
 
 def through_mlp(

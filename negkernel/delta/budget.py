@@ -18,6 +18,8 @@ MAX_POSITIONS = 2048
 # Share of the memory that the differences of rows may take between two layers of a pass: rows
 # beyond it go through the layers in a pass of their own.
 HELD = 1 / 16
+# The same where each pass brings all weights in again: fewer passes are worth more memory.
+HELD_FOR_BROUGHT = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,14 @@ class Budget:
 
     def held(self, positions: int) -> int:
         """How many rows that carry ``positions`` may be between two layers at once."""
-        hidden = self._widths[0]
-        return max(1, int(HELD * self.memory) // (positions * hidden * self._size))
+        hidden, share = self._widths[0], HELD_FOR_BROUGHT if self.model.brought else HELD
+        return max(1, int(share * self.memory) // (positions * hidden * self._size))
+
+    def descending(self, labels: int, positions: int) -> int:
+        """How many prompts' gradients of so many labels may be between two layers at once."""
+        hidden, inner = self._widths[:2]
+        one = labels * positions * (2 * hidden + inner) * self._size
+        return max(1, int(HELD_FOR_BROUGHT * self.memory) // one)
 
     def scales(self, length: int) -> int:
         """How many scales of all layers of one prompt fit, see :mod:`.integrated`."""

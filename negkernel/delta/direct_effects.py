@@ -25,6 +25,7 @@ from torch import Tensor
 from negkernel.arguments import check_choice
 from negkernel.delta.trace import LayerTrace, Trace, cap
 from negkernel.families.parts import Block, Description, Norm
+from negkernel.families.resident import resident
 from negkernel.ops.logprob import logprob
 from negkernel.ops.norm import norm as delta_norm
 
@@ -61,11 +62,14 @@ def direct_effects(
     check_choice("norm", norm, NORMS)
     for index, block in enumerate(model.blocks):
         layer = base.layers[index]
-        added = _added(block, layer, layer.inner.hidden).to(base.head.x_final.device)
-        if norm == "frozen" and model.softcap is None:
-            yield index, _frozen(model, base, added, targets)
-        else:
-            yield index, _by_row(model, base, added, targets, norm)
+        with resident(block.loaders):
+            added = _added(block, layer, layer.inner.hidden).to(base.head.x_final.device)
+        with resident(model.head_loaders):
+            if norm == "frozen" and model.softcap is None:
+                found = _frozen(model, base, added, targets)
+            else:
+                found = _by_row(model, base, added, targets, norm)
+        yield index, found
 
 
 @dataclass(frozen=True)

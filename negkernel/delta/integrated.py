@@ -21,6 +21,7 @@ from negkernel.delta.prefix_tree import gather
 from negkernel.delta.trace import LayerTrace, Pass, Trace, Visit, finish, read_out, run_layer
 from negkernel.delta.vjp import shared_attention_vjp, through_norm
 from negkernel.families.parts import Block, Description
+from negkernel.families.resident import resident
 from negkernel.families.rotary import rotate
 from negkernel.sites import Site
 
@@ -67,24 +68,27 @@ def path_gradients(
     for index, block in enumerate(model.blocks):
         x = x.to(block.device)
         above = torch.nonzero(entry < index)[:, 0]
-        if len(above):
-            alive.append(_run(block, base, index, x, above, prompt[above]))
         here = torch.nonzero(entry == index)[:, 0]
-        layer, x[here] = _enter(block, base.layers[index], prompt[here], factor.repeat(P), site)
+        with resident(block.loaders):
+            if len(above):
+                alive.append(_run(block, base, index, x, above, prompt[above]))
+            layer, x[here] = _enter(block, base.layers[index], prompt[here], factor.repeat(P), site)
         scaled.append(layer)
-    top = read_out(model, x.to(x_final.device))
-    g, lacking = from_logits(model, top, targets[prompt])
+    with resident(model.head_loaders):
+        top = read_out(model, x.to(x_final.device))
+        g, lacking = from_logits(model, top, targets[prompt])
     g, lacking = g.view(len(prompt), K, -1), lacking.view(len(prompt), K, 1)
     for index in reversed(range(L)):
         block = model.blocks[index]
         g = g.to(block.device)
         here = torch.nonzero(entry == index)[:, 0]
-        neurons, _ = _down(block, scaled[index], g[here], site)
+        with resident(block.loaders):
+            neurons, _ = _down(block, scaled[index], g[here], site)
+            if index:
+                rows = alive[index - 1]
+                g[rows.row] = _below(block, rows, base, g[rows.row], site)
         neurons = neurons.view(P * m, K, -1) * lacking[here].to(block.device)
         yield index, neurons.view(P, m, K, -1).mean(1)
-        if index:
-            rows = alive[index - 1]
-            g[rows.row] = _below(block, rows, base, g[rows.row], site)
 
 
 def _enter(

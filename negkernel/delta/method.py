@@ -17,7 +17,9 @@ from negkernel.delta.positions import Layout, carried
 from negkernel.delta.propagate import propagate
 from negkernel.delta.trace import Trace, trace
 from negkernel.families.parts import Description
+from negkernel.families.resident import too_large
 from negkernel.methods.base import LayerGradients, Opened, Part, Work, over_positions, side_by_side
+from negkernel.model.memory import free_memory_of
 from negkernel.request.prompts import Request
 from negkernel.request.rows import Rows
 from negkernel.sites import Site, Spot
@@ -31,6 +33,11 @@ class Delta:
     model : Description
     memory_budget : int
         Bytes of scratch, see :class:`negkernel.delta.budget.Budget`.
+
+    Raises
+    ------
+    MemoryError
+        Weights are brought in for each pass, and those of one layer do not fit.
     """
 
     name = "delta"
@@ -38,6 +45,8 @@ class Delta:
     def __init__(self, model: Description, memory_budget: int):
         self.model = model
         self.budget = Budget(model, memory_budget)
+        if model.brought:
+            _check_room(model)
 
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""
@@ -95,18 +104,26 @@ class Delta:
         if not base.carried.single:
             most = self.budget.batch(*_sizes(base))
         step = max(1, most // K)
-        for low in range(0, P, step):
-            part, own = base.select(low, min(low + step, P)), ids[low : low + step]
+        # Where weights are brought in, as many prompts as there is room for go down together.
+        together = self.budget.descending(K, _sizes(base)[1]) if self.model.brought else step
+        for low in range(0, P, max(step, together)):
+            high = min(low + max(step, together), P)
+            part, own = base.select(low, high), ids[low:high]
             logprob = part.logprob.gather(1, own.to(part.logprob.device))
-            prompts = slice(first + low, first + low + len(own))
             labels = [
-                gradients(self.model, part, some, site=site, log=log)
-                for some in own.split(max(1, most), dim=1)
+                (part.select(a, min(a + step, high - low)), some)
+                for a in range(0, high - low, step)
+                for some in own[a : a + step].split(max(1, most), dim=1)
             ]
-            for found in zip(*labels, strict=True):
-                layer = found[0][0]
-                cg = _by_prompt([(gradient, at) for _, gradient, at in found])
-                yield LayerGradients(prompts, layer, logprob, **_neurons(part, layer, site, cg))
+            each = -(-K // max(1, most))  # parts that the labels of a prompt are in
+            for layer, found in gradients(self.model, labels, site=site, log=log):
+                cg = [
+                    gradient
+                    for a in range(0, len(found), each)
+                    for gradient in _by_prompt(found[a : a + each])
+                ]
+                neurons = _neurons(part, layer, site, cg)
+                yield LayerGradients(slice(first + low, first + high), layer, logprob, **neurons)
 
     def path_gradients(
         self, request: Request, site: Site, scales: Sequence[float]
@@ -176,6 +193,15 @@ class Delta:
         lengths = [len(tokens) for tokens in request.tokens]
         at = carried(lengths, request.positions, request.shifted, self.model.causal)
         return list(zip(lengths, at.all.start.diff().tolist(), strict=True))
+
+
+def _check_room(model: Description) -> None:
+    """Refuse a model of which what must be in at once is more than there is room for."""
+    ends = model.embed_loaders, model.head_loaders
+    for loaders in (*(block.loaders for block in model.blocks), *ends):
+        free = free_memory_of(loaders[0].device) if loaders else 0
+        if sum(loader.size for loader in loaders) > free:
+            raise too_large(loaders, f"{free / 2**20:,.0f} MiB are free")
 
 
 def _sizes(base: Trace) -> tuple[int, int]:

@@ -9,8 +9,7 @@ matrix multiplication.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,13 +19,8 @@ from negkernel.delta.layer import Entries, Stream, attention_step, enter, mlp_st
 from negkernel.delta.positions import Layout, Places
 from negkernel.delta.trace import Trace
 from negkernel.families.parts import Block, Description
+from negkernel.families.resident import resident
 from negkernel.request.rows import Rows
-
-
-@contextmanager
-def resident(block: Block) -> Iterator[Block]:
-    """Have a layer's weights at hand: the one place where a pass asks for them."""
-    yield block
 
 
 @torch.no_grad()
@@ -47,11 +41,13 @@ def propagate(
     """
     flights = [Flight(model, trace, rows, wanted) for rows in batches]
     for index in range(min(flight.first for flight in flights), model.n_layers):
-        with resident(model.blocks[index]) as block:
+        block = model.blocks[index]
+        with resident(block.loaders):
             for flight in flights:
                 if flight.first <= index:
                     flight.through(block, index)
-    return [flight.land() for flight in flights]
+    with resident(model.head_loaders):
+        return [flight.land() for flight in flights]
 
 
 class Flight:

@@ -20,6 +20,7 @@ from negkernel.delta.positions import Carried, Places, carried
 from negkernel.delta.prefix_tree import Packing, Segment, gather, pack
 from negkernel.families.activations import activate
 from negkernel.families.parts import Attention, Block, Description, Norm
+from negkernel.families.resident import resident
 from negkernel.families.rotary import Angles, rotate, rotate_back
 from negkernel.sites import Inner
 
@@ -224,8 +225,9 @@ def trace(
     kept = torch.cat([run.path[-(run.stop - run.start) :] for run in runs])
     device = model.blocks[0].device
     tokens, positions = packing.tokens.to(device), packing.positions.to(device)
-    x = model.embed(tokens, positions)
-    rotations = {rotary: _rotation(rotary, packing, positions) for rotary in model.rotaries}
+    with resident(model.embed_loaders):
+        x = model.embed(tokens, positions)
+        rotations = {rotary: _rotation(rotary, packing, positions) for rotary in model.rotaries}
     visits: dict[tuple[int | None, bool], list[Visit]] = {}
     layers = []
     for block in model.blocks:
@@ -241,9 +243,11 @@ def trace(
         if rotary is not None:
             cos, sin = rotations[rotary]
             rotations[rotary] = cos.to(x.device), sin.to(x.device)
-        x, layer = run_layer(block, x, None if rotary is None else rotations[rotary], pass_)
+        with resident(block.loaders):
+            x, layer = run_layer(block, x, None if rotary is None else rotations[rotary], pass_)
         layers.append(layer)
-    head = read_out(model, x[at.read.index.to(x.device)])
+    with resident(model.head_loaders):
+        head = read_out(model, x[at.read.index.to(x.device)])
     return Trace(packing, at, layers, head, model.causal)
 
 

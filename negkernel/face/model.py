@@ -130,5 +130,5 @@ class ModelFace:
         name, dtype = type(self.model).__name__, str(self.model.dtype).removeprefix("torch.")
         return (
             f"{type(self).__name__}({name}, {self.n_layers} layers x {self.n_neurons} neurons, "
-            f"{dtype} on {self.model.device}, site={self.site!r})"
+            f"{dtype} on {self._host.device}, site={self.site!r})"
         )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from negkernel.families.projection import UNBOUND
 from negkernel.families.projection import Precision as Precision
 from negkernel.families.projection import Projection as Projection
+from negkernel.families.resident import Loader, device_of
 from negkernel.families.rotary import Angles
 
 
@@ -114,6 +115,7 @@ class Block:
     ``x -> attention_sum(x + scale * attention_out(attention(attention_in(x))))``, then the same
     with the MLP; ``parallel`` blocks feed the MLP from the block's input instead. A norm that a
     family lacks is None and means identity; the two of the sums are those of post-norm models.
+    ``loaders`` bring in weights that lie elsewhere, see :mod:`negkernel.families.resident`.
     """
 
     attention: Attention
@@ -126,11 +128,12 @@ class Block:
     mlp_sum: Norm | None = None
     parallel: bool = False
     residual_scale: float = 1.0
+    loaders: tuple[Loader, ...] = ()
 
     @property
     def device(self) -> torch.device:
         """Where this layer's weights live."""
-        return next(self.mlp.down.module.parameters()).device
+        return device_of(self.mlp.down.module)
 
     @property
     def precision(self) -> Precision:
@@ -154,6 +157,8 @@ class Description:
         Logits are ``logit_scale * head(x)``, then capped as in :class:`Attention`.
     causal : bool
         Tokens see those before them and themselves, or all tokens.
+    embed_loaders, head_loaders : tuple of Loader
+        What brings in the weights below and above the layers.
     """
 
     blocks: tuple[Block, ...]
@@ -166,6 +171,8 @@ class Description:
     activation: str | None = None
     head_norm: Norm | None = None
     causal: bool = True
+    embed_loaders: tuple[Loader, ...] = ()
+    head_loaders: tuple[Loader, ...] = ()
 
     @property
     def n_layers(self) -> int:
@@ -182,6 +189,12 @@ class Description:
         """The different RoPEs of its layers."""
         found = [block.attention.rotary for block in self.blocks]
         return tuple(dict.fromkeys(rotary for rotary in found if rotary is not None))
+
+    @property
+    def brought(self) -> bool:
+        """Whether any weights are brought in for each pass."""
+        ends = self.embed_loaders + self.head_loaders
+        return bool(ends) or any(block.loaders for block in self.blocks)
 
     def projections(self) -> list[Projection]:
         """Every linear map that is read."""

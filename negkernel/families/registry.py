@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from negkernel.families.parts import Description, Precision, bind
+from negkernel.families.resident import bringing, loaders_of, modules_of
 from negkernel.families.weights import why_not_dense
 
 # The model is Any: what a family reads off it is checked by the family's tests, not by types.
@@ -40,7 +42,7 @@ def describe(model: Any, precision: Precision, task: str = "causal") -> Descript
     ------
     NotImplementedError
         When the architecture is not registered, or a module of it has been replaced by one
-        that cannot be read (an adapter, offloaded weights).
+        that cannot be read (an adapter).
     """
     model_type = getattr(model.config, "model_type", type(model).__name__)
     families, advice = _FAMILIES[task], _ADVICE[task]
@@ -56,7 +58,30 @@ def describe(model: Any, precision: Precision, task: str = "causal") -> Descript
             raise NotImplementedError(
                 f"method='delta' cannot read this {model_type} model: {reason}. {advice}"
             )
-    return described
+    return _brought(model, described)
+
+
+def _brought(model: Any, described: Description) -> Description:
+    """Say what brings in the weights that the model does not hold itself."""
+    loaders = loaders_of(model)
+    if not loaders:
+        return described
+    head = described.final_norm, described.projection, described.head_norm, described.head
+    # How tokens are embedded is a function, which does not tell of its modules: they are those
+    # that belong neither to the head nor to a list of layers.
+    theirs = set(modules_of(head)) - {model.get_input_embeddings()}
+    below = [
+        module
+        for name, module in model.named_modules()
+        if module not in theirs and not any(part.isdigit() for part in name.split("."))
+    ]
+    own = [loaders[module] for module in below if module in loaders]
+    return replace(
+        described,
+        blocks=tuple(replace(one, loaders=bringing(loaders, one)) for one in described.blocks),
+        embed_loaders=tuple(dict.fromkeys([*own, *bringing(loaders, described.rotaries)])),
+        head_loaders=bringing(loaders, head),
+    )
 
 
 def unserved(model: Any, what: str) -> NotImplementedError:

@@ -35,8 +35,6 @@ def why_not_dense(module: Any) -> str | None:
     """Return why :func:`dense_weight` cannot serve ``module``, or None if it can."""
     if _storage(module) is None:
         return f"{type(module).__name__} is not a plain linear layer"
-    if module.weight.device.type == "meta":
-        return "its weights are offloaded to the meta device"
     return None
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from negkernel.families.resident import Loader, loaders_of
 from negkernel.model.state import foreign_hooks
 
 # Whose modules do what their weights and configs say. torch.nn.utils replaces weights on the way.
@@ -18,8 +19,8 @@ _FUNCTIONS = ("transformers.", "torch.", "bitsandbytes.", "negkernel.")
 def foreign_part(model: nn.Module) -> str | None:
     """What a computation that reads weights instead of running modules would leave out.
 
-    The first of: a forward hook, a module class or a forward that is not the library's, offloaded
-    or sharded weights; None where there is nothing of that kind.
+    The first of: a forward hook, a module class or a forward that is not the library's, sharded
+    weights; None where there is nothing of that kind.
     """
     for hooks in (torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks):
         if hooks:
@@ -64,34 +65,35 @@ def _accelerated(module: Any) -> str | None:
     for one in getattr(hook, "hooks", (hook,)):
         if type(one).__name__ != "AlignDevicesHook":
             return f"carries a {type(one).__name__} of accelerate"
-        if one.offload:
-            return "has weights that are offloaded"
     return None
 
 
-def refuse_missing(model: nn.Module) -> None:
+def refuse_missing(model: nn.Module) -> dict[nn.Module, Loader]:
     """Refuse a model with tensors on the meta device that nothing brings in.
+
+    Returns
+    -------
+    dict
+        What brings in the others, see :func:`negkernel.families.resident.loaders_of`.
 
     Raises
     ------
     ValueError
         Naming the first such tensor.
     """
-    brought: tuple[str, ...] = ()
+    loaders = loaders_of(model)
     for name, module in model.named_modules():
-        hook = getattr(module, "_hf_hook", None)
-        for one in getattr(hook, "hooks", (hook,)):
-            if getattr(one, "offload", False):
-                brought += (f"{name}." if name else "",)
+        if module in loaders:
+            continue
         for kind in (module._parameters, module._buffers):
             for key, tensor in kind.items():
-                path = f"{name}.{key}" if name else key
-                if tensor is None or not tensor.is_meta or path.startswith(brought or ("\0",)):
-                    continue
-                raise ValueError(
-                    f"{path} of this {type(model).__name__} is on the meta device and nothing "
-                    "brings it in: no loader has filled it. Load the model with its weights"
-                )
+                if tensor is not None and tensor.is_meta:
+                    raise ValueError(
+                        f"{f'{name}.{key}' if name else key} of this {type(model).__name__} is on "
+                        "the meta device and nothing brings it in: no loader has filled it. Load "
+                        "the model with its weights"
+                    )
+    return loaders
 
 
 def largest_eps(model: nn.Module, *, quantized: bool) -> float:

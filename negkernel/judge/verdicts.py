@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from negkernel.judge.compare import HALF, Noise, disagreement
 from negkernel.judge.library import largest_eps, refuse_missing
-from negkernel.judge.reference import Reference, dense, is_quantized, wide
+from negkernel.judge.reference import ModelFaultError, Reference, dense, is_quantized, wide
 from negkernel.judge.slope import slope_disagreement
 from negkernel.judge.trial import Trial, length_class, trials
 from negkernel.methods.base import Method, Work
@@ -44,12 +45,15 @@ class Verdicts:
         The reason for each method that was found wanting.
     agreed : dict
         Length classes of the shortest and longest prompts that each method was right for.
+    files : set of Path
+        What the model's weights are read from at each call.
     """
 
     state: State = ()
     readable: bool = False
     refused: dict[str, str] = field(default_factory=dict)
     agreed: dict[str, tuple[Class, Class]] = field(default_factory=dict)
+    files: set[Path] = field(default_factory=set)
 
 
 def verdicts_on(host: Host) -> Verdicts:
@@ -58,12 +62,18 @@ def verdicts_on(host: Host) -> Verdicts:
     Raises
     ------
     ValueError
-        Weights that no loader has filled.
+        Weights that no loader has filled, or that are no longer where they are read from.
     """
     state = state_of(host.given)
     if state != host.verdicts.state:
-        refuse_missing(host.model)
-        host.verdicts = Verdicts(state)
+        loaders = refuse_missing(host.model)
+        host.verdicts = Verdicts(state, files={f for one in loaders.values() for f in one.files})
+    for path in sorted(host.verdicts.files):
+        if not path.exists():
+            raise ModelFaultError(
+                f"weights of this {type(host.model).__name__} are offloaded to {str(path)!r}, "
+                "which is gone; put it back, or load the model anew"
+            )
     return host.verdicts
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from negkernel.families.resident import device_of
+
 
 def probed_logprob(model: Any, ids: Tensor, position: int, *, plain: bool = False) -> Tensor:
     """Log-probs [B, V] read at ``position`` of ``ids`` [B, S]: of the next or the masked token.
@@ -48,12 +50,7 @@ def logits_of(output: Any) -> Tensor:
 
 def input_device(model: Any) -> torch.device:
     """Where token ids belong: with the embedding, or where accelerate runs it."""
-    embedding = model.get_input_embeddings()
-    device: torch.device = embedding.weight.device
-    if device.type != "meta":
-        return device
-    running = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
-    return torch.device("cpu" if running is None else running)
+    return device_of(model.get_input_embeddings())
 
 
 def log_softmax(logits: Tensor) -> Tensor:

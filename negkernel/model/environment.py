@@ -33,7 +33,7 @@ def environment(engine: Engine | Host) -> dict[str, Any]:
         "negkernel": __version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "device": device_name(host.model.device),
+        "device": device_name(host.device),
         "kernels": kernels,
         "threads": torch.get_num_threads(),
         "memory_budget": host.budget,

@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from negkernel.families.resident import device_of
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -47,7 +49,7 @@ def guard(model: nn.Module) -> Iterator[None]:
     with ExitStack() as modes, lock:
         if torch.is_inference_mode_enabled():
             modes.enter_context(torch.inference_mode(False))
-        for kind in {"cpu", next(model.parameters()).device.type} - {"meta"}:
+        for kind in {"cpu", device_of(model).type}:
             if torch.is_autocast_enabled(kind):
                 modes.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":

@@ -26,6 +26,14 @@ def default_memory_budget(device: torch.device) -> int:
     return min(GIB, free_memory() // 2)
 
 
+def free_memory_of(device: torch.device) -> int:
+    """Bytes that tensors on ``device`` may still take."""
+    if device.type != "cuda":
+        return free_memory()
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
+
+
 def free_memory(root: Path = Path("/")) -> int:
     """Bytes that this process may still take: the machine's, or what its control groups leave.
 

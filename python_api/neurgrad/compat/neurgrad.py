@@ -12,6 +12,7 @@ from torch import Tensor
 
 from negkernel import Engine
 from negkernel.arguments import check_choice, check_kind, check_number, shown
+from negkernel.methods.forward import input_device
 from neurgrad.attribution import integrated_gradients
 from neurgrad.compat import selection
 from neurgrad.compat.completions import described, distributions
@@ -95,7 +96,7 @@ class NeurGrad:
             how |= {"padding": True, "truncation": True}
             how |= {} if self.engine.task == "masked" else {"padding_side": "left"}
         found = self.tokenizer(prompt if isinstance(prompt, str) else list(prompt), **how)
-        return {name: tensor.to(self.engine.model.device) for name, tensor in found.items()}
+        return {name: tensor.to(input_device(self.engine.model)) for name, tensor in found.items()}
 
     def tokenize_prompts(
         self, prompts: Sequence[str], encoded_input: dict[str, Tensor] | None = None
