@@ -1,4 +1,4 @@
-"""negkernel: exact, batched activation shifts of feed-forward neurons in language models.
+"""negkernel: exact, batched activation shifts of neurons, heads and directions in language models.
 
 ``Engine`` is the front door; ``Sweep``, ``Gradients`` and ``Interventions`` are what it returns.
 Importing this package imports nothing heavy: the names below are loaded when first used.
@@ -12,10 +12,20 @@ from negkernel.version import __version__
 if TYPE_CHECKING:
     from negkernel.engine import Engine
     from negkernel.model.adapt import adapt
+    from negkernel.request.directions import Directions
     from negkernel.request.neurons import Intervention
-    from negkernel.results import Gradients, Interventions, NegMap, Patches, Sweep
+    from negkernel.results import (
+        DirectionGradients,
+        Gradients,
+        Interventions,
+        NegMap,
+        Patches,
+        Sweep,
+    )
 
 __all__ = [
+    "DirectionGradients",
+    "Directions",
     "Engine",
     "Gradients",
     "Intervention",
@@ -29,7 +39,9 @@ __all__ = [
 
 _HOMES = {
     "Engine": "negkernel.engine",
+    "Directions": "negkernel.request.directions",
     "Intervention": "negkernel.request.neurons",
+    "DirectionGradients": "negkernel.results",
     "Gradients": "negkernel.results",
     "Interventions": "negkernel.results",
     "NegMap": "negkernel.results",

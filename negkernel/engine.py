@@ -90,17 +90,19 @@ class Engine(ReadingFace, GradientFace):
             taken off. The last token is probed; in a masked model, the mask token.
         targets : list
             One per prompt, str or token id; or K per prompt.
-        neurons : int array [N, 2] or [P, N, 2]
+        neurons : int array [N, 2] or [P, N, 2], or Directions
             (layer, index), 0-based; or places of other libraries with all their neurons, or
-            ``{place: indices}``, see :mod:`negkernel.request.places`.
+            ``{place: indices}``, see :mod:`negkernel.request.places`; or directions to shift along.
         shifts : float array [J]
             In units of the activation; a factor on the "scale" axis. None for ablations.
         axis : {"magnitude", "signed", "scale", "value"}
             What a shift means, see :mod:`negkernel.sites`. "add" and "replace" are other names of
             "signed" and "value"; "zero_ablation" and "mean_ablation" put 0 or the neuron's mean
             over the prompts in its place.
-        site : {"paper", "up", "gate", "post", "pre"}
-            Which tensor the neuron is; or a place such as "blocks.3.mlp.hook_post".
+        site : {"paper", "up", "gate", "post", "pre", "head"}
+            Which tensor the neuron is; or a place such as "blocks.3.mlp.hook_post". At "head" they
+            are (layer, head), with axis "scale" (-1 ablates) or "value" (0), see
+            :class:`negkernel.sites.head.Head`.
         resolution : {"grid", "spectral"}
             "grid" computes every shift; "spectral" interpolates each curve from a few rows,
             refined where its estimated error asks for it (:mod:`negkernel.spectral`).

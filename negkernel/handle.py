@@ -11,6 +11,7 @@ import torch
 from negkernel.arguments import check_number, shown
 from negkernel.delta.method import Delta
 from negkernel.families import Precision, describe
+from negkernel.hooks.components import direction_sites, head_sites
 from negkernel.hooks.modules import FeedForward, feed_forwards
 from negkernel.judge.verdicts import Verdicts
 from negkernel.methods.base import Method
@@ -20,12 +21,13 @@ from negkernel.methods.suffix import Suffix
 from negkernel.model.adapt import see, tokenizer_of
 from negkernel.model.memory import default_memory_budget
 from negkernel.model.task import model_task
+from negkernel.request.directions import Directions
 from negkernel.request.encoding import Encoding, check_names
 from negkernel.request.places import Place, find_place, is_place, named_neurons
 from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Request, Targets, encode_request
 from negkernel.request.reader import Reader
-from negkernel.sites import Site, resolve_site
+from negkernel.sites import Direction, Head, Site, resolve_site
 
 
 class Host:
@@ -109,6 +111,9 @@ class Host:
         default every layer is. See :func:`negkernel.sites.resolve_site` and
         :mod:`negkernel.request.places`.
         """
+        if name == "head":
+            counts, catches = zip(*head_sites(self.bare, self.config), strict=True)
+            return Head(np.array(counts), list(catches))
         kinds = {one.gated for one in self.feed_forwards if one.width}
         if len(kinds) > 1:
             raise NotImplementedError(
@@ -126,12 +131,32 @@ class Host:
             )
         return resolve_site(place.site, kinds.pop())
 
+    def along(self, directions: Directions) -> Direction:
+        """Return the site of directions; raises what :meth:`Directions.by_layer` does."""
+        state = self.precision.state
+        given = directions.by_layer(self.n_layers, self.config.hidden_size, state)
+        catches = list(direction_sites(self.bare, self.config, directions.at, given))
+        nothing = torch.empty(0, self.config.hidden_size, dtype=torch.float64)
+        vectors = [given.get(layer, nothing) for layer in range(self.n_layers)]
+        return Direction(directions.at, vectors, catches)
+
     def find(self, name: str) -> Place:
         """Resolve a place, see :func:`negkernel.request.places.find_place`."""
         return find_place(name, self.bare, self.feed_forwards)
 
     def place(self, neurons: Any, site: str) -> tuple[Any, Site]:
-        """Neurons as (layer, index) pairs, and their site: either may be given by a place."""
+        """Neurons as (layer, index) pairs, and their site.
+
+        Either may be given by a place; directions are a site of their own, with indices within
+        their layers.
+        """
+        if isinstance(neurons, Directions):
+            if site != "paper":
+                raise ValueError(
+                    f"site is {shown(site)} where directions are shifted, which say at= where they "
+                    "are; expected no site"
+                )
+            return neurons.within, self.along(neurons)
         named = named_neurons(neurons, self.find, self.widths)
         if named is not None:
             neurons, own = named

@@ -17,6 +17,7 @@ from negkernel.model.exclusive import guard
 from negkernel.model.state import state_of
 from negkernel.request.neurons import Intervention
 from negkernel.request.prompts import Request
+from negkernel.sites import Site
 
 
 class Further:
@@ -29,13 +30,20 @@ class Further:
     host : Host
     request : Request
         P prompts.
-    lists : P lists of R interventions
+    lists, sites
+        P lists of R interventions, as :func:`negkernel.answers.passes.resolved` returns them.
     """
 
-    def __init__(self, host: Host, request: Request, lists: list[list[Intervention]]):
+    def __init__(
+        self,
+        host: Host,
+        request: Request,
+        lists: list[list[Intervention]],
+        sites: dict[str, Site],
+    ):
         self._host = weakref.ref(host)
         self._request = request
-        self._lists = lists
+        self._lists, self._sites = lists, sites
         self._state = state_of(host.given)
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
@@ -44,18 +52,15 @@ class Further:
     def predicted(self) -> np.ndarray:
         """See :attr:`negkernel.Interventions.predicted`."""
         host, request = self._same(), self._request
-        sites = [
-            [host.site(one.site, one.neurons[:, 0]).name for one in row] for row in self._lists
-        ]
         shape = (len(request), request.K, len(self._lists[0]))
         found = np.empty(shape, host.result_dtype)
         with guard(host.given):
-            for site in sorted({site for row in sites for site in row}):
-                slopes = gradients.gradients(host, request, site=site, method="auto", check="once")
+            for name, site in self._sites.items():
+                slopes = gradients.of_site(host, request, site, method="auto", check="once")
                 for p, row in enumerate(self._lists):
                     own = slopes[p]
                     for r, one in enumerate(row):
-                        if sites[p][r] == site:
+                        if one.site == name:
                             found[p, :, r] = own.first_order(one)
         return request.squeeze(found)
 
@@ -67,7 +72,7 @@ class Further:
         found: dict[tuple[int, int], list[tuple[str, float]]] = {}
         with guard(host.given):
             runner = host.method("full")
-            for one in passes(host, request, self._lists):
+            for one in passes(host, request, self._lists, self._sites):
                 # Every token as a target: the whole distribution, from plain forwards.
                 tokens = torch.arange(V).expand(len(one.prompts), V)
                 work = replace(one.work, targets=tokens, watched=tokens)

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from negkernel.answers.asked import How
 from negkernel.arguments import check_flag
 from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer, choose
 from negkernel.methods.base import LayerGradients, Method
 from negkernel.model.finite import check_finite
+from negkernel.request.directions import Directions
 from negkernel.request.neurons import check_shifts
 from negkernel.request.prompts import Request
-from negkernel.results import Gradients
-from negkernel.sites import Site
+from negkernel.results import DirectionGradients, Gradients
+from negkernel.sites import Neuron, Site
 
 
 def by_layer(
@@ -36,14 +38,40 @@ def by_layer(
 
 
 def gradients(
-    host: Host, request: Request, *, site: str, method: str, check: str | bool, log: bool = False
+    host: Host, request: Request, how: How, directions: Any = None, *, log: bool = False
 ) -> Gradients:
     """Answer :meth:`negkernel.Engine.gradients`."""
     check_flag("log", log)
-    where = host.site(site)
-    asked = _asked(host, where, method, check)
+    if directions is not None and not isinstance(directions, Directions):
+        raise ValueError(
+            f"gradients are of all neurons of a site, or of negkernel.Directions; got "
+            f"{type(directions).__name__}"
+        )
+    if directions is None:
+        return of_site(host, request, host.site(how.site), how.method, how.check, log=log)
+    at, where = host.place(directions, how.site)
+    found = of_site(host, request, where, how.method, how.check, log=log)
+    own = (..., *at.T)
+    return DirectionGradients(
+        **request.fields(),
+        **host.identity(),
+        site=where.name,
+        neurons=directions.pairs,
+        prob=found.prob,
+        cg=found.cg[own],
+        activation=found.activation[own],
+        scale=None if found.scale is None else found.scale[own],
+        log=log,
+    )
+
+
+def of_site(
+    host: Host, request: Request, site: Site, method: str, check: str | bool, *, log: bool = False
+) -> Gradients:
+    """Gradients of all that there is at a site, [P, K, L, I]."""
+    asked = _asked(host, site, method, check)
     return answer(
-        host, request, asked, lambda runner: computed(host, request, runner, where, log=log)
+        host, request, asked, lambda runner: computed(host, request, runner, site, log=log)
     )
 
 
@@ -60,7 +88,8 @@ def computed(
     host: Host, request: Request, runner: Method, site: Site, *, log: bool = False
 ) -> Gradients:
     """Gradients by ``runner``."""
-    P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
+    widths = site.widths(host.feed_forwards)
+    P, K, L, I = len(request), request.K, len(widths), int(widths.max())
     dtype = host.result_dtype
     prob = np.empty((P, K), dtype)
     found = {"cg": np.full((P, K, L, I), np.nan, dtype)}
@@ -100,6 +129,11 @@ def path_gradients(
 ) -> Gradients:
     """Answer :meth:`negkernel.Engine.path_gradients`."""
     where = host.site(site)
+    if not isinstance(where, Neuron):
+        raise ValueError(
+            f"path gradients scale the neurons of a layer, not site {site!r}; expected a site of "
+            "the feed-forward layers"
+        )
     factors = [float(scale) for scale in check_shifts(scales, torch.float64, "scales")]
     asked = _asked(host, where, method, check, "path gradients")
 

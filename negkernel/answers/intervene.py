@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from negkernel.answers.further import Further
-from negkernel.answers.passes import passes
+from negkernel.answers.passes import Pass, passes, resolved
 from negkernel.answers.run import run
 from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
@@ -25,31 +26,37 @@ def intervene(
     host: Host, request: Request, interventions: Any, *, method: str, check: str | bool
 ) -> Interventions:
     """Answer :meth:`negkernel.Engine.intervene`."""
-    lists = check_interventions(interventions, len(request), host.widths)
+    lists, sites = resolved(host, check_interventions(interventions, len(request)))
     P, R = len(lists), len(lists[0])
-    first = lists[0][0]
-    asked = Asked(method, host.site(first.site, first.neurons[:, 0]), check)
-
-    def compute(runner: Method) -> Interventions:
-        change = np.empty((P, R, request.K), dtype=host.result_dtype)
-        base = np.empty((P, request.K), dtype=host.result_dtype)
-        flipped = dict.fromkeys(SIGNS, 0)
-        for one in passes(host, request, lists):
-            base[one.prompts], part, _ = run(host, runner, one.request, one.work, len(one.at))
-            flipped[one.rule] += 0 if one.signs is None else one.signs.flipped()
-            change[tuple(np.array(one.at).T)] = part
-        _report(flipped)
-        curves = change.transpose(0, 2, 1)
-        return Interventions(
-            **request.fields(),
-            **host.identity(),
-            method=runner.name,
-            base_logprob=request.squeeze(base),
-            logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
-            further=Further(host, request, lists),
+    change = np.empty((P, R, request.K), dtype=host.result_dtype)
+    base = np.empty((P, request.K), dtype=host.result_dtype)
+    flipped, methods = dict.fromkeys(SIGNS, 0), set()
+    for one in passes(host, request, lists, sites):
+        asked = Asked(method, one.work.spot.site, check)
+        base[one.prompts], part, name = answer(
+            host, one.request, asked, partial(_computed, host, one)
         )
+        methods.add(name)
+        flipped[one.rule] += 0 if one.signs is None else one.signs.flipped()
+        change[tuple(np.array(one.at).T)] = part
+    _report(flipped)
+    curves = change.transpose(0, 2, 1)
+    return Interventions(
+        **request.fields(),
+        **host.identity(),
+        method=" and ".join(sorted(methods)),
+        base_logprob=request.squeeze(base),
+        logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
+        further=Further(host, request, lists, sites),
+    )
 
-    return answer(host, request, asked, compute)
+
+def _computed(host: Host, one: Pass, runner: Method) -> tuple[np.ndarray, np.ndarray, str]:
+    """Base log-probs [P, K] and changes [r, K] of a pass, and the method's name."""
+    if one.signs is not None:
+        one.signs.flips.clear()  # of a method that broke
+    base, change, _ = run(host, runner, one.request, one.work, len(one.at))
+    return base, change, runner.name
 
 
 def _report(flipped: dict[str, int]) -> None:

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from negkernel import spectral
 from negkernel.answers.asked import How
 from negkernel.answers.run import report_spelling
@@ -21,7 +23,7 @@ from negkernel.request.prompts import Request
 from negkernel.results import NegMap
 from negkernel.results.ledger import at_work
 from negkernel.results.manifest import Manifest
-from negkernel.sites import Spot, check_axis
+from negkernel.sites import Spot
 from negkernel.spectral import check_tol
 
 
@@ -42,7 +44,8 @@ def neg_map(
         check_flag("progress", progress)
     kept = None if folder is None else check_path("folder", folder)
     check_tol(tol)
-    spot = Spot(host.site(how.site), check_axis(how.axis))
+    spot = Spot.of(host.site(how.site), how.axis, np.array([radius]))
+    widths = spot.site.widths(host.feed_forwards)
 
     def compute(runner: Method) -> NegMap:
         settings: dict[str, Any] = {
@@ -52,7 +55,7 @@ def neg_map(
             "site": spot.site.name,
             "method": runner.name,
         }
-        pieces = spectral.pieces(len(request), host.widths)
+        pieces = spectral.pieces(len(request), widths)
         with ExitStack() as work:
             ledger = None
             if kept is not None:
@@ -62,7 +65,7 @@ def neg_map(
                 runner = host.method(runner.name)  # with the memory of those who began
             measure = _measure(host, runner, request, spot, settings)
             portions = spectral.portions(pieces, measure, ledger, progress)
-            found, watched = spectral.collect(portions, request, host.widths, host.result_dtype)
+            found, watched = spectral.collect(portions, request, widths, host.result_dtype)
         report_spelling(request, watched)
         return NegMap(**request.fields(), **host.identity(), **settings, **found)
 
@@ -80,7 +83,7 @@ def _measure(
     return spectral.Measure(
         list(runner.groups(request)),
         opened,
-        host.widths,
+        spot.site.widths(host.feed_forwards),
         spectral.paper_grid(settings["radius"], host.result_dtype),
         tol=settings["tol"],
         eps=spectral.row_eps(host.precision),

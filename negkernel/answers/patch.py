@@ -21,6 +21,7 @@ from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Opened
 from negkernel.model.environment import computing_as
 from negkernel.model.finite import check_finite
+from negkernel.request.directions import Directions
 from negkernel.request.encoding import Encoding
 from negkernel.request.neurons import check_neurons, every_neuron
 from negkernel.request.prompts import Prompts, Request
@@ -48,6 +49,11 @@ def patch(
     others = _sources(host, request, sources, encoding)
     kept = None if folder is None else check_path("folder", folder)
     every = neurons is None
+    if isinstance(neurons, Directions) or how.site == "head":
+        raise ValueError(
+            "patches give neurons of the feed-forward layers the value of another prompt; expected "
+            "neurons [N, 2] and one of their sites"
+        )
     neurons, where = host.place(every_neuron(host.widths) if every else neurons, how.site)
     pairs = check_neurons(neurons, len(request), host.widths)
     if pairs.ndim == 3:

@@ -12,6 +12,7 @@ import numpy as np
 from negkernel.answers.costs import Sizes
 from negkernel.arguments import check_flag
 from negkernel.methods.base import Method
+from negkernel.request.directions import Directions
 from negkernel.request.prompts import Request
 
 TRIAL_SECONDS = 0.4  # a trial batch that takes at least this long is trusted
@@ -113,7 +114,7 @@ def plan_sweep(
     engine: Any,
     request: Request,
     runner: Method,
-    grid: tuple[np.ndarray, np.ndarray],
+    grid: tuple[np.ndarray | Directions, np.ndarray],
     how: dict[str, Any],
     *,
     resolution: str,
@@ -125,7 +126,7 @@ def plan_sweep(
     ----------
     engine, request, runner
         As of :func:`plan_gradients`.
-    grid : int array [N, 2] or [P, N, 2], float array [J]
+    grid : int array [N, 2] or [P, N, 2] or Directions, float array [J]
         Checked neurons and shifts.
     how : dict
         Further keywords of :meth:`Engine.sweep`.
@@ -135,7 +136,8 @@ def plan_sweep(
     check_flag("calibrate", calibrate)
     sizes, (P, K) = Sizes.of(engine), request.target_ids.shape
     lengths, carried = [len(ids) for ids in request.tokens], _carried(engine, request)
-    neurons, shifts = grid
+    given, shifts = grid
+    neurons = given.pairs if isinstance(given, Directions) else given
     spectral = resolution == "spectral"
     J = min(len(shifts), SPECTRAL_ROWS) if spectral else len(shifts)
     pairs = np.broadcast_to(neurons, (P, *neurons.shape[-2:]))
@@ -155,7 +157,8 @@ def plan_sweep(
         at = _position(request, slice(p, p + 1))
 
         def run(n: int) -> None:
-            few, some = pairs[p, spread[: max(1, n // J)]], np.resize(shifts, min(n, J))
+            chosen, some = spread[: max(1, n // J)], np.resize(shifts, min(n, J))
+            few = given.take(chosen) if isinstance(given, Directions) else pairs[p, chosen]
             engine.sweep(*asked, few, some, method=runner.name, position=at, **how)
 
         def cost(n: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Opened, Work
 from negkernel.methods.readings import check_metrics
 from negkernel.model.finite import check_finite
+from negkernel.request.directions import Directions
 from negkernel.request.neurons import check_neurons, check_shifts
 from negkernel.request.prompts import Request
 from negkernel.request.rows import Rows, sweep_rows
@@ -36,14 +38,15 @@ def sweep(
     """Answer :meth:`negkernel.Engine.sweep`."""
     resolution, tol, axis = check_resolution(fine.resolution), check_tol(fine.tol), how.axis
     metrics = check_metrics(fine.metrics, request.K, resolution)
-    neurons, where = host.place(neurons, how.site)
-    pairs = check_neurons(neurons, len(request), host.widths)
+    given, where = host.place(neurons, how.site)
+    pairs = check_neurons(given, len(request), where.widths(host.feed_forwards), where.noun)
     ablation = ABLATIONS.get(axis) if isinstance(axis, str) else None
     if ablation is not None:
         ablation.check(request, pairs, shifts, resolution)
         shifts = ablation.shifts
     amounts = check_shifts(shifts, host.precision.state)
-    spot = Spot(where, "value" if ablation else check_axis(axis))
+    spot = Spot(where, where.check(axis if ablation else check_axis(axis), amounts))
+    spot = replace(spot, axis="value") if ablation else spot
     per_prompt = torch.from_numpy(pairs).expand(len(request), -1, 2)
 
     def compute(runner: Method) -> Sweep:
@@ -55,11 +58,11 @@ def sweep(
             base, activation, curves = measured.base, measured.activation, measured.change
             error, n_rows = measured.error, measured.rows
         else:
-            given = torch.from_numpy(amounts)
+            each = torch.from_numpy(amounts)
             if ablation is not None:
-                given = ablation.values(activations(host, runner, request, per_prompt, spot))
+                each = ablation.values(activations(host, runner, request, per_prompt, spot))
             base, activation, curves, more = _grid(
-                host, runner, request, per_prompt, given, spot, metrics
+                host, runner, request, per_prompt, each, spot, metrics
             )
             error, n_rows = np.zeros(curves.shape[:3], dtype=curves.dtype), curves[:, 0].size
         if "logit_diff" in metrics:
@@ -67,7 +70,7 @@ def sweep(
         return Sweep(
             **request.fields(),
             **host.identity(),
-            neurons=pairs,
+            neurons=neurons.pairs if isinstance(neurons, Directions) else pairs,
             shifts=amounts,
             axis=axis if ablation else spot.axis,
             site=spot.site.name,

@@ -10,11 +10,13 @@ the head; below, only the shifted ones are asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from negkernel.delta.head import from_logits
+from negkernel.delta.inject import picked
 from negkernel.delta.positions import Layout
 from negkernel.delta.prefix_tree import gather, pad_paths
 from negkernel.delta.trace import LayerTrace, Trace
@@ -77,8 +79,13 @@ class _Descent:
         """Go down a layer; returns the gradients in its neurons."""
         base, carried = self.trace.layers[index], self.trace.carried
         g, at = self.g.to(block.device), self.at.to(block.device)
+        met: dict[str, Any] = {"residual": g}
         g = through_norm(block.mlp_sum, base.mlp_sum, g, at.index)
-        neurons, g_mlp_in = through_mlp(block, base, g, at.index, site)
+        met["mlp_out"], met["hidden"], g_mlp_in = through_mlp(block, base, g, at.index)
+        if index or site.stage not in met:
+            g_mid, met["attention_out"] = to_attention(block, base, g, g_mlp_in, at.index)
+            met["heads"] = block.attention.output.transpose(met["attention_out"])
+        neurons = picked(site, base, index, met[site.stage], at.index)
         neurons *= self.factor[at.row].to(block.device)
         if index:
             below = at
@@ -86,15 +93,19 @@ class _Descent:
                 places = carried.shifted if index == 1 else carried.all
                 below = Layout.over(places, self.rows, g.device)
             heads = _heads_vjp(block, self.trace, index, at, below)
-            self.g = through_attention(block, base, (g, g_mlp_in), at, below, heads)
+            g_in = through_attention(block, base, met["heads"], at, below, heads)
+            self.g = at.transfer(g_mid, below) + g_in
             self.at = below
         return at.transfer(neurons, self.wanted), self.wanted
 
 
 def through_mlp(
-    block: Block, base: LayerTrace, g: Tensor, index: Tensor, site: Site
-) -> tuple[Tensor, Tensor]:
-    """Gradients in the layer's neurons [R, I], and in the MLP's input before its norm [R, H]."""
+    block: Block, base: LayerTrace, g: Tensor, index: Tensor
+) -> tuple[Tensor, InnerGradients, Tensor]:
+    """Gradients in the down projection's output [R, H], inside, and in the MLP's input [R, H].
+
+    The last is that before the input's norm.
+    """
     spec, inner = block.mlp, base.inner
     g = g if block.residual_scale == 1.0 else g * block.residual_scale
     g = through_norm(block.mlp_out, base.mlp_out, g, index)
@@ -109,28 +120,38 @@ def through_mlp(
         g_in = spec.up.transpose(g_up) + spec.gate.transpose(g_gate)
         found = InnerGradients(g_hidden, g_up, g_gate)
     x = base.x_in if block.parallel else base.x_mid
-    return site.pick(found), through_norm(block.mlp_in, x, g_in, index)
+    return g, found, through_norm(block.mlp_in, x, g_in, index)
+
+
+def to_attention(
+    block: Block, base: LayerTrace, g: Tensor, g_mlp_in: Tensor, index: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients [R, H] in what skips the attention, and in the output projection's output.
+
+    What is given are those in the layer's output, before its norm, and in the MLP's input.
+    """
+    g_mid = g if block.parallel else g + g_mlp_in
+    g_mid = through_norm(block.attention_sum, base.attention_sum, g_mid, index)
+    g_out = g_mid if block.residual_scale == 1.0 else g_mid * block.residual_scale
+    g_out = through_norm(block.attention_out, base.attention_out, g_out, index)
+    return g_mid + g_mlp_in if block.parallel else g_mid, g_out
 
 
 def through_attention(
     block: Block,
     base: LayerTrace,
-    gradients: tuple[Tensor, Tensor],
+    g_heads: Tensor,
     at: Layout,
     below: Layout,
     heads_vjp: HeadsVJP,
 ) -> Tensor:
-    """Gradient in the layer's input, ``below``, given those in its output and the MLP's input.
+    """Gradient in the attention's input, ``below``, from those [R, Hq * D] in heads' outputs.
 
     ``heads_vjp`` takes gradients ``at`` the places of the output to those in queries there, and in
     keys and values ``below``.
     """
-    spec, (g, g_mlp_in) = block.attention, gradients
-    g_mid = g if block.parallel else g + g_mlp_in
-    g_mid = through_norm(block.attention_sum, base.attention_sum, g_mid, at.index)
-    g_out = g_mid if block.residual_scale == 1.0 else g_mid * block.residual_scale
-    g_out = through_norm(block.attention_out, base.attention_out, g_out, at.index)
-    g_query, g_key, g_value = heads_vjp(spec.output.transpose(g_out).view(len(g), spec.n_heads, -1))
+    spec = block.attention
+    g_query, g_key, g_value = heads_vjp(g_heads.view(len(g_heads), spec.n_heads, -1))
     g_query = at.transfer(g_query, below)
     if base.cos is not None and base.sin is not None:
         cos, sin = base.cos[below.index], base.sin[below.index]
@@ -140,9 +161,7 @@ def through_attention(
     g_in = spec.query.transpose(g_query.flatten(1))
     g_in += spec.key.transpose(g_key.flatten(1))
     g_in += spec.value.transpose(g_value.flatten(1))
-    g_in = through_norm(block.attention_in, base.x_in, g_in, below.index)
-    g_mid = g_mid + g_mlp_in if block.parallel else g_mid
-    return at.transfer(g_mid, below) + g_in
+    return through_norm(block.attention_in, base.x_in, g_in, below.index)
 
 
 def _heads_vjp(block: Block, trace: Trace, index: int, at: Layout, below: Layout) -> HeadsVJP:

@@ -42,7 +42,7 @@ class Budget:
         A prefix that prompts share is counted for each: an upper bound.
         """
         model, (hidden, inner, heads, kv) = self.model, self._widths
-        kept = model.n_layers * (4 * hidden + 2 * inner + 2 * heads)
+        kept = model.n_layers * (4 * hidden + 2 * inner + 3 * heads - 2 * kv)
         transient = 4 * hidden + 3 * inner + 3 * heads
         token = model.n_layers * 2 * kv + transient
         return self._size * (positions * kept + 4 * model.head.shape[0] + length * token)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from negkernel.delta.backward import through_attention, through_mlp
+from negkernel.delta.backward import through_attention, through_mlp, to_attention
 from negkernel.delta.head import from_logits
 from negkernel.delta.positions import Layout, Places
 from negkernel.delta.prefix_tree import gather
@@ -23,7 +23,7 @@ from negkernel.delta.vjp import shared_attention_vjp, through_norm
 from negkernel.families.parts import Block, Description
 from negkernel.families.resident import resident
 from negkernel.families.rotary import rotate
-from negkernel.sites import Site
+from negkernel.sites import Neuron
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Alive:
 
 @torch.no_grad()
 def path_gradients(
-    model: Description, base: Trace, targets: Tensor, scales: Sequence[float], *, site: Site
+    model: Description, base: Trace, targets: Tensor, scales: Sequence[float], *, site: Neuron
 ) -> Iterator[tuple[int, Tensor]]:
     """Gradients of p(target) in each layer's neurons when these are scaled, averaged over scales.
 
@@ -92,7 +92,7 @@ def path_gradients(
 
 
 def _enter(
-    block: Block, base: LayerTrace, prompt: Tensor, factor: Tensor, site: Site
+    block: Block, base: LayerTrace, prompt: Tensor, factor: Tensor, site: Neuron
 ) -> tuple[LayerTrace, Tensor]:
     """Rows that enter: their layer's trace with neurons scaled by ``factor``, and its output."""
     prompt, factor = prompt.to(block.device), factor.to(block.device)[:, None]
@@ -132,7 +132,7 @@ def _visits(base: Trace, prompt: Tensor, n_nodes: int, window: int | None) -> li
 
 
 def _down(
-    block: Block, layer: LayerTrace, g: Tensor, site: Site
+    block: Block, layer: LayerTrace, g: Tensor, site: Neuron
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Gradients [r * K, I] in the neurons of a layer from those in its output [r, K, H].
 
@@ -140,11 +140,11 @@ def _down(
     """
     own = torch.arange(len(g), device=g.device).repeat_interleave(g.shape[1])
     g = through_norm(block.mlp_sum, layer.mlp_sum, g.flatten(0, 1), own)
-    neurons, g_mlp_in = through_mlp(block, layer, g, own, site)
-    return neurons, (g, g_mlp_in)
+    _, found, g_mlp_in = through_mlp(block, layer, g, own)
+    return site.pick(found), (g, g_mlp_in)
 
 
-def _below(block: Block, rows: _Alive, base: Trace, g: Tensor, site: Site) -> Tensor:
+def _below(block: Block, rows: _Alive, base: Trace, g: Tensor, site: Neuron) -> Tensor:
     """Gradient [r, K, H] in a layer's input from that in its output."""
     _, found = _down(block, rows.layer, g, site)
     spec, layer = block.attention, rows.layer
@@ -175,4 +175,6 @@ def _below(block: Block, rows: _Alive, base: Trace, g: Tensor, site: Site) -> Te
     each = torch.full((len(g),), g.shape[1])
     nodes = Places(torch.arange(len(g)), torch.arange(len(g) + 1))
     at = Layout.over(nodes, each, g.device)
-    return through_attention(block, layer, found, at, at, heads_vjp).view(g.shape)
+    g_mid, g_out = to_attention(block, layer, *found, at.index)
+    g_heads = spec.output.transpose(g_out)
+    return (g_mid + through_attention(block, layer, g_heads, at, at, heads_vjp)).view(g.shape)

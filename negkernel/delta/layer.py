@@ -8,27 +8,14 @@ import torch
 from torch import Tensor
 
 from negkernel.delta.attend import heads_difference, norm_alone
+from negkernel.delta.inject import Entries as Entries
+from negkernel.delta.inject import add_directions, add_heads, fresh
 from negkernel.delta.positions import Layout
 from negkernel.delta.trace import LayerTrace, Trace
 from negkernel.families.parts import Block, Norm
 from negkernel.ops.mlp import mlp
 from negkernel.ops.norm import norm
-from negkernel.ops.shift import shift
-from negkernel.request.signs import Signs
-from negkernel.sites import Spot
-
-
-@dataclass(frozen=True)
-class Entries:
-    """Neurons to shift in one layer [E]: ``row`` is one of the differences at hand."""
-
-    row: Tensor
-    neuron: Tensor
-    amount: Tensor
-    signs: Signs | None = None
-
-    def __len__(self) -> int:
-        return len(self.row)
+from negkernel.sites import Neuron, Spot
 
 
 @dataclass
@@ -78,20 +65,26 @@ class Stream:
         self.pending = None if self.pending is None else self.pending.to(device)
 
 
-def attention_step(block: Block, trace: Trace, index: int, stream: Stream, to: Layout) -> None:
+def attention_step(
+    block: Block, trace: Trace, index: int, stream: Stream, to: Layout, entries: Entries
+) -> None:
     """Difference of the attention branch at the places ``to``, left pending in ``stream``."""
     base = trace.layers[index]
     dn = block.precision.factor(norm_step(block.attention_in, base.x_in, stream))
     do = heads_difference(block.attention, trace, index, dn, stream.at, to)
     del dn
+    if entries.at("heads"):
+        add_heads(base, do, to.index, entries)
     out = block.attention.output.linear(do.view(len(do), -1))
+    if entries.at("attention_out"):
+        add_directions(block, base, out, to.index, entries)
     stream.move(to)
     stream.pending = _branch(block, block.attention_out, base.attention_out, out, stream.at)
     if block.attention_sum is not None and base.attention_sum is not None:
         stream.d = norm_step(block.attention_sum, base.attention_sum, stream)
 
 
-def mlp_step(block: Block, base: LayerTrace, stream: Stream, entries: Entries, spot: Spot) -> None:
+def mlp_step(block: Block, base: LayerTrace, stream: Stream, entries: Entries) -> None:
     """Difference of the MLP branch with this layer's own shifts, left pending in ``stream``."""
     spec, index = block.mlp, stream.at.index
     if block.parallel:  # the MLP reads the block's input, so the attention has to wait its turn
@@ -104,46 +97,54 @@ def mlp_step(block: Block, base: LayerTrace, stream: Stream, entries: Entries, s
     dn = block.precision.factor(dn)
     dup = spec.up.linear(dn)
     dgate = None if spec.gate is None else spec.gate.linear(dn)
-    inner = base.inner
-    dh = mlp(inner.gate, inner.up, dgate, dup, index, activation=spec.activation)
-    if len(entries):
-        own = entries.row, entries.neuron
-        before = inner.at(index[entries.row], entries.neuron)
-        moved, amount = (
-            before.moved(None if dgate is None else dgate[own], dup[own]),
-            entries.amount,
-        )
-        if entries.signs is not None:
-            value = spot.site.value
-            amount = entries.signs.shift(value(before), value(moved), amount)
-            spot = Spot(spot.site, "signed")
-        dh[own] += spot.entry(moved, amount)
+    dh = mlp(base.inner.gate, base.inner.up, dgate, dup, index, activation=spec.activation)
+    if entries.at("hidden"):
+        _add_hidden(base, dh, (dgate, dup), index, entries)
     out = spec.down.linear(dh)
+    if entries.at("mlp_out"):
+        add_directions(block, base, out, index, entries)
     stream.pending = _branch(block, block.mlp_out, base.mlp_out, out, stream.at)
     if block.mlp_sum is not None and base.mlp_sum is not None:
         stream.d = norm_step(block.mlp_sum, base.mlp_sum, stream)
+    if entries.at("residual"):
+        add_directions(block, base, stream.settle(), index, entries)
 
 
-def enter(block: Block, base: LayerTrace, at: Layout, entries: Entries, spot: Spot) -> Tensor:
-    """Difference [D, H] of the residual stream after this layer for rows that enter in it.
+def _add_hidden(
+    base: LayerTrace,
+    dh: Tensor,
+    moves: tuple[Tensor | None, Tensor],
+    index: Tensor,
+    entries: Entries,
+) -> None:
+    """Shift neurons, in place, in the hidden vector's difference; ``moves`` are gate's and up's."""
+    (dgate, dup), own, spot = moves, (entries.row, entries.neuron), entries.spot
+    before = base.inner.at(index[entries.row], entries.neuron)
+    moved, amount = before.moved(None if dgate is None else dgate[own], dup[own]), entries.amount
+    if entries.signs is not None:
+        assert isinstance(spot.site, Neuron)
+        value = spot.site.value
+        amount = entries.signs.shift(value(before), value(moved), amount)
+        spot = Spot(spot.site, "signed")
+    dh[own] += spot.entry(moved, amount)
 
-    Nothing of the layer is recomputed: the shift of the MLP's hidden vector is a sparse
-    combination of ``down_proj`` columns.
+
+def enter(block: Block, base: LayerTrace, row: Tensor, at: Layout, entries: Entries) -> Stream:
+    """Rows [r] that enter in this layer, laid out ``at`` their shifted places, after it.
+
+    Nothing of the layer is recomputed but the MLP, where it reads what is shifted.
     """
-    inner = base.inner.at(at.index[entries.row], entries.neuron)
-    change = spot.entry(inner, entries.amount)
-    neurons, column = torch.unique(entries.neuron, return_inverse=True)
-    columns = block.mlp.down.columns(neurons)
-    D = len(at.index)
-    if len(entries) == D:  # one neuron a row, in row order after the sort below
-        order = torch.argsort(entries.row)
-        out = shift(columns, column[order], change[order])
-    else:
-        weights = change.new_zeros(D, len(neurons))
-        weights[entries.row, column] = change
-        out = weights @ columns
-    d = _branch(block, block.mlp_out, base.mlp_out, out, at)
-    return norm_alone(block.mlp_sum, base.mlp_sum, d, at.index)
+    out = fresh(block, base, at.index, entries)
+    if entries.at("residual"):
+        return Stream(row, at, out)
+    if entries.at("hidden") or entries.at("mlp_out"):
+        out = _branch(block, block.mlp_out, base.mlp_out, out, at)
+        return Stream(row, at, norm_alone(block.mlp_sum, base.mlp_sum, out, at.index))
+    out = _branch(block, block.attention_out, base.attention_out, out, at)
+    stream = Stream(row, at, norm_alone(block.attention_sum, base.attention_sum, out, at.index))
+    if not block.parallel:
+        mlp_step(block, base, stream, entries)
+    return stream
 
 
 def norm_step(spec: Norm | None, x: Tensor, stream: Stream) -> Tensor:

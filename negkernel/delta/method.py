@@ -12,8 +12,9 @@ from torch import Tensor
 from negkernel.delta.backward import gradients
 from negkernel.delta.budget import Budget
 from negkernel.delta.head import Wanted
+from negkernel.delta.inject import activations
 from negkernel.delta.integrated import path_gradients
-from negkernel.delta.positions import Layout, carried
+from negkernel.delta.positions import Carried, Layout, carried
 from negkernel.delta.propagate import propagate
 from negkernel.delta.trace import Trace, trace
 from negkernel.families.parts import Description
@@ -22,7 +23,7 @@ from negkernel.methods.base import LayerGradients, Opened, Part, Work, over_posi
 from negkernel.model.memory import free_memory_of
 from negkernel.request.prompts import Request
 from negkernel.request.rows import Rows
-from negkernel.sites import Site, Spot
+from negkernel.sites import Neuron, Site, Spot
 
 
 class Delta:
@@ -60,7 +61,7 @@ class Delta:
                 last=last,
                 base_logprob=base.logprob.gather(1, watched).cpu(),
                 logprob_shift=self.changes(base, work.rows(first, last), wanted),
-                activation=_of_neurons(base, work.neurons[first:last], work.spot.site),
+                activation=self._activations(base, work.neurons[first:last], work.spot.site),
             )
 
     def changes(self, base: Trace, rows: Rows, wanted: Wanted) -> Tensor:
@@ -122,7 +123,8 @@ class Delta:
                     for a in range(0, len(found), each)
                     for gradient in _by_prompt(found[a : a + each])
                 ]
-                neurons = _neurons(part, layer, site, cg)
+                values = activations(self.model.blocks[layer], part.layers[layer], site, layer)
+                neurons = _neurons(part.carried, values, cg)
                 yield LayerGradients(slice(first + low, first + high), layer, logprob, **neurons)
 
     def path_gradients(
@@ -133,6 +135,7 @@ class Delta:
             raise NotImplementedError(
                 "method 'delta' computes no path gradients of a masked model; use 'full'"
             )
+        assert isinstance(site, Neuron)
         for p, tokens in enumerate(request.tokens):
             base, ids = trace(self.model, [tokens]), torch.from_numpy(request.target_ids[[p]])
             fit = self.budget.scales(len(tokens))
@@ -180,6 +183,16 @@ class Delta:
         bases = min(sum(self.budget.base(*size) for size in sizes), self.budget.memory // 2)
         return bases + at_once * self.budget.row(longest, widest)
 
+    def _activations(self, base: Trace, neurons: Tensor, site: Site) -> Tensor:
+        """Base activations [P, N], on the CPU, of ``neurons`` [P, N, 2] where they are shifted."""
+        out = torch.empty(neurons.shape[:2], dtype=base.logprob.dtype)
+        for layer in torch.unique(neurons[..., 0]).tolist():
+            at = neurons[..., 0] == layer
+            prompt, _ = torch.nonzero(at, as_tuple=True)
+            values = activations(self.model.blocks[layer], base.layers[layer], site, layer).cpu()
+            out[at] = values[base.carried.reported.index][prompt, neurons[..., 1][at]]
+        return out
+
     def trace(self, request: Request) -> Trace:
         """Run the base computation of a request's prompts."""
         return trace(self.model, request.tokens, request.positions, request.shifted)
@@ -219,21 +232,12 @@ def _by_prompt(found: Sequence[tuple[Tensor, Layout]]) -> list[Tensor]:
     return [torch.cat(labels, 1).transpose(0, 1) for labels in zip(*parts, strict=True)]
 
 
-def _neurons(base: Trace, layer: int, site: Site, cg: Sequence[Tensor]) -> dict[str, Any]:
-    """What :class:`LayerGradients` says of neurons, from gradients ``cg`` of each prompt."""
-    values, at = site.value(base.layers[layer].inner), base.carried
+def _neurons(at: Carried, values: Tensor, cg: Sequence[Tensor]) -> dict[str, Any]:
+    """What :class:`LayerGradients` says of neurons, from gradients ``cg`` of each prompt.
+
+    ``values`` [C, I] are activations at the carried positions.
+    """
     places = [at.shifted.of(p) for p in range(len(cg))]
     told = at.reported.index.tolist()
     read = [own.tolist().index(one) for own, one in zip(places, told, strict=True)]
     return over_positions(cg, [values[own.to(values.device)] for own in places], read)
-
-
-def _of_neurons(base: Trace, neurons: Tensor, site: Site) -> Tensor:
-    """Base activations [P, N], on the CPU, of ``neurons`` [P, N, 2] where they are shifted."""
-    out = torch.empty(neurons.shape[:2], dtype=base.logprob.dtype)
-    for layer in torch.unique(neurons[..., 0]).tolist():
-        at = neurons[..., 0] == layer
-        prompt, _ = torch.nonzero(at, as_tuple=True)
-        values = site.value(base.layers[layer].inner).cpu()[base.carried.reported.index]
-        out[at] = values[prompt, neurons[..., 1][at]]
-    return out

@@ -84,15 +84,15 @@ class Flight:
             stream = self.stream
             stream.to(block.device)
             to = self._over(carried.read if top else carried.all, stream)
-            attention_step(block, self.base, index, stream, to)
-            entries = self._entries(here[~entering], stream.row, to)
-            mlp_step(block, base, stream, entries, self.wanted.spot)
+            entries = self._entries(index, here[~entering], stream.row, to)
+            attention_step(block, self.base, index, stream, to, entries)
+            mlp_step(block, base, stream, entries)
         if bool(entering.any()):
             row = torch.nonzero(self.first_layer == index)[:, 0]
             row = row[torch.argsort(self.prompt[row], stable=True)]
             at = Layout.over(carried.shifted, self._rows_of(row), block.device)
-            entries = self._entries(here[entering], row, at)
-            fresh = Stream(row, at, enter(block, base, at, entries, self.wanted.spot))
+            entries = self._entries(index, here[entering], row, at)
+            fresh = enter(block, base, row, at, entries)
             if top:
                 fresh.move(self._over(carried.read, fresh))
             joined = None if self.stream is None else self.stream.join(fresh, self.prompt)
@@ -116,8 +116,8 @@ class Flight:
         """Rows of each prompt [P] among ``row``."""
         return torch.bincount(self.prompt[row], minlength=self.base.n_prompts)
 
-    def _entries(self, entry: Tensor, row: Tensor, at: Layout) -> Entries:
-        """Entries ``entry`` of the batch where rows ``row`` are laid out ``at``."""
+    def _entries(self, layer: int, entry: Tensor, row: Tensor, at: Layout) -> Entries:
+        """Entries ``entry`` of the batch, of one layer, where rows ``row`` are laid out ``at``."""
         rows, shifted = self.rows, self.base.carried.shifted
         position = torch.empty(len(rows), dtype=torch.int64)
         position[row] = torch.arange(len(row))
@@ -137,5 +137,7 @@ class Flight:
             row=where.to(device),
             neuron=rows.neuron[entry].to(device),
             amount=rows.amount[entry].to(self.base.head.x_final).to(device),
+            spot=self.wanted.spot,
+            layer=layer,
             signs=rows.signs,
         )

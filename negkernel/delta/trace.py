@@ -41,6 +41,7 @@ class LayerTrace:
     self_scale: Tensor | None  # [C, 1, D] what rotating a key there and back multiplies it by
     query_raw: Tensor | None  # [C, Hq, D] or [C, Hq * D] before the head norm
     key_raw: Tensor | None  # [C, Hkv, D] or [C, Hkv * D] before the head norm
+    attended: Tensor  # [C, Hq, D] the heads' outputs
     attention_out: Tensor | None  # [C, H] before the norm that follows the attention
     attention_sum: Tensor | None  # [C, H] before the norm of the attention's residual sum
     x_mid: Tensor  # [C, H] after the attention's residual sum
@@ -383,7 +384,9 @@ def run_layer(
     keys, values = key, value
     if over.past is not None:
         keys, values = torch.cat([over.past[0], key]), torch.cat([over.past[1], value])
-    out = spec.output.affine(_attend(spec, query, keys, values, over.visits).flatten(1))
+    heads = _attend(spec, query, keys, values, over.visits)
+    kept["attended"] = keep(heads)
+    out = spec.output.affine(heads.flatten(1))
     kept["attention_out"] = None if block.attention_out is None else keep(out)
     attended = torch.add(x, normed(block.attention_out, out), alpha=block.residual_scale)
     kept["attention_sum"] = None if block.attention_sum is None else keep(attended)

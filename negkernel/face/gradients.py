@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Unpack
 
 from negkernel.answers import gradients
+from negkernel.answers.asked import How
 from negkernel.face.model import ModelFace
 from negkernel.methods.base import LayerGradients
 from negkernel.model.exclusive import guard, guarded, guarded_steps
+from negkernel.request.directions import Directions
 from negkernel.request.encoding import Encoding
 from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Targets
@@ -23,6 +25,7 @@ class GradientFace(ModelFace):
         self,
         prompts: Prompts,
         targets: Targets,
+        neurons: Directions | None = None,
         *,
         site: str = "paper",
         method: str = "auto",
@@ -31,13 +34,15 @@ class GradientFace(ModelFace):
         position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> Gradients:
-        """Gradient of each target's probability in every feed-forward neuron.
+        """Gradient of each target's probability in every feed-forward neuron, or head.
 
         Prompts that share a beginning share its computation. With ``position="all"`` gradients are
         summed over positions, see :class:`~negkernel.results.Gradients`.
 
         Parameters
         ----------
+        neurons : Directions, optional
+            Gradients along these instead.
         method : {"auto", "delta", "full"}
             "delta": one prefill without a graph and a single-token VJP per label (over all tokens
             in a masked model, labels together); "full": a graph over the whole prompt and one
@@ -51,12 +56,14 @@ class GradientFace(ModelFace):
         Gradients
             ``prob`` [P, K], ``cg`` [P, K, L, I] in probability (nats with ``log``) per unit of
             activation, ``activation`` [P, L, I]; without the axis K when one label a prompt is
-            given.
+            given. With ``site="head"`` I is heads and the gradient is that in the factor of a
+            head's output.
+        DirectionGradients
+            A kind of ``Gradients``, of directions: ``cg`` [P, K, N] per unit of shift.
         """
         request = self._host.encode(prompts, targets, position, **encoding)
-        return gradients.gradients(
-            self._host, request, site=site, method=method, check=check, log=log
-        )
+        how = How(site, method, check)
+        return gradients.gradients(self._host, request, how, neurons, log=log)
 
     def stream_gradients(
         self,

@@ -11,11 +11,12 @@ from negkernel.answers.plan import Plan, plan_gradients, plan_sweep
 from negkernel.face.model import ModelFace
 from negkernel.judge.choice import Asked, choose
 from negkernel.model.exclusive import guarded
+from negkernel.request.directions import Directions
 from negkernel.request.encoding import Encoding
 from negkernel.request.neurons import check_neurons, check_shifts
 from negkernel.request.positions import Position
 from negkernel.request.prompts import Prompts, Targets
-from negkernel.sites import check_axis
+from negkernel.sites import Spot
 from negkernel.spectral import check_resolution
 
 
@@ -94,16 +95,17 @@ class ReadingFace(ModelFace):
         """
         request = self._host.encode(prompts, targets, position, **encoding)
         host, resolution = self._host, check_resolution(resolution)
-        how = {"site": site, "axis": check_axis(axis)}
+        how = {"site": site, "axis": axis}
         if neurons is None:
             runner = choose(host, request, Asked(method, host.site(site), check, "gradients"))
             return plan_gradients(self, request, runner, {"site": site}, calibrate=calibrate)
         pairs, where = host.place(neurons, site)
-        grid = (
-            check_neurons(pairs, len(request), self.widths),
-            check_shifts(shifts, host.precision.state),
-        )
+        widths = where.widths(host.feed_forwards)
+        pairs = check_neurons(pairs, len(request), widths, where.noun)
+        amounts = check_shifts(shifts, host.precision.state)
+        Spot.of(where, axis, amounts)
         runner = choose(host, request, Asked(method, where, check))
+        grid = neurons if isinstance(neurons, Directions) else pairs, amounts
         return plan_sweep(
             self, request, runner, grid, how, resolution=resolution, calibrate=calibrate
         )

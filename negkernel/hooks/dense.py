@@ -45,8 +45,12 @@ class HookSite:
         def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             return (self._apply(edit, args[0]), *args[1:]) if mine() else args
 
-        def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            return self._apply(edit, output) if mine() else output
+        def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            if not mine():
+                return output
+            if isinstance(output, tuple):  # a layer may put out more than its hidden states
+                return (self._apply(edit, output[0]), *output[1:])
+            return self._apply(edit, output)
 
         if self.is_input:
             handle = self.module.register_forward_pre_hook(before)

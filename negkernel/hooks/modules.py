@@ -47,11 +47,8 @@ def feed_forwards(model: nn.Module, config: Any) -> list[FeedForward]:
         Neither tells where the neurons of every layer are.
     """
     count = getattr(config, "num_hidden_layers", None)
-    # A vision tower may have as many layers, hence the language model first.
-    find: Any = getattr(model, "get_decoder", None)
-    language = model if find is None else find()
-    for part in (language, model):
-        lists = [[_feed_forward(layer) for layer in one] for one in _lists(part, count)]
+    for within in _parts(model):
+        lists = [[feed_forward_of(layer) for layer in one] for one in _lists(within, count)]
         known = [[one for one in parts if one is not None] for parts in lists]
         found = [parts for parts in known if len(parts) == count]
         if len(found) == 1:
@@ -59,6 +56,32 @@ def feed_forwards(model: nn.Module, config: Any) -> list[FeedForward]:
         if found:  # which of them runs must be seen
             break
     return recognised(model, count)
+
+
+def layers_of(model: nn.Module, config: Any) -> nn.ModuleList:
+    """Find the list of a model's layers.
+
+    Raises
+    ------
+    NotImplementedError
+        Layers that share modules, or several lists that may be it.
+    """
+    count = getattr(config, "num_hidden_layers", None)
+    for within in _parts(model):
+        lists = list(_lists(within, count))
+        known = [one for one in lists if all(feed_forward_of(layer) for layer in one)] or lists
+        if len(known) == 1:
+            return known[0]
+    raise NotImplementedError(
+        f"{type(model).__name__} has no one list of {count} layers, so that heads and directions "
+        "cannot be caught in it"
+    )
+
+
+def _parts(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """The language model, then all: a vision tower may have as many layers."""
+    find: Any = getattr(model, "get_decoder", None)
+    return (model if find is None else find()), model
 
 
 def _lists(module: nn.Module, count: int | None) -> Iterator[nn.ModuleList]:
@@ -70,7 +93,8 @@ def _lists(module: nn.Module, count: int | None) -> Iterator[nn.ModuleList]:
         yield from _lists(child, count)
 
 
-def _feed_forward(layer: nn.Module) -> FeedForward | None:
+def feed_forward_of(layer: nn.Module) -> FeedForward | None:
+    """Return a layer's feed-forward part as its modules' names tell it, None where they do not."""
     if not any(hasattr(module, "experts") for module in layer.modules()):
         return _dense(layer)
     for name, module in layer.named_modules():
@@ -82,14 +106,14 @@ def _feed_forward(layer: nn.Module) -> FeedForward | None:
 def _dense(layer: nn.Module) -> Dense | None:
     for module in layer.modules():
         for names in _NAMES:
-            parts = [None if name is None else _part(module, name) for name in names]
-            known = [isinstance(part, nn.Module) for part in parts]
+            parts = [None if name is None else part(module, name) for name in names]
+            known = [isinstance(one, nn.Module) for one in parts]
             if known == [name is not None for name in names]:
                 fused, gate, up, down = parts
                 assert down is not None
                 width = dense_shape(down)[1]
                 # Names alone do not say that the first projection holds gates and ups in one.
-                if all(_outputs(part) in (None, width) for part in (gate, up)):
+                if all(_outputs(one) in (None, width) for one in (gate, up)):
                     return Dense(down, width, up=up, gate=gate, fused=fused)
     return None
 
@@ -100,9 +124,9 @@ def _outputs(module: nn.Module | None) -> int | None:
     return dense_shape(module)[0] if known else None
 
 
-def _part(module: nn.Module, path: str) -> Any:
+def part(module: nn.Module, path: str) -> Any:
     """Attribute ``path`` (names joined by dots) of ``module``, None where it has none."""
-    part: Any = module
+    found: Any = module
     for name in path.split("."):
-        part = getattr(part, name, None)
-    return part
+        found = getattr(found, name, None)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from negkernel.arguments import check_choice, shown
@@ -14,7 +14,7 @@ from negkernel.judge.verdicts import Slopes, hear, hear_slopes, verdicts_on
 from negkernel.methods.base import Method, out_of_memory
 from negkernel.methods.full import Full
 from negkernel.request.prompts import Request
-from negkernel.sites import Site
+from negkernel.sites import Neuron, Site
 
 if TYPE_CHECKING:
     from negkernel.handle import Host
@@ -61,6 +61,15 @@ class Asked:
     check: str | bool = "once"
     kind: str = "rows"
     slopes: Slopes | None = None
+
+    def name(self, label: str) -> str:
+        """Return what the method called ``label`` is known by for this kind of question.
+
+        Neurons of the feed-forward layers are taken to be right or wrong together, whatever their
+        site; heads and each place of directions are judged apart.
+        """
+        name = label if self.kind == "rows" else f"{label} {self.kind}"
+        return name if isinstance(self.site, Neuron) else f"{name} of site {self.site.name}"
 
     def candidates(self, task: str, request: Request) -> list[str]:
         """Methods that come into question, best first.
@@ -154,13 +163,20 @@ def _serving(host: Host, request: Request, asked: Asked) -> Iterator[tuple[str, 
     refused = verdicts_on(host).refused
     reference = Reference(host.given, host.feed_forwards, asked.site)
     for i, label in enumerate(candidates):
-        name = label if asked.kind == "rows" else f"{label} {asked.kind}"
+        name = asked.name(label)
         if name in refused or label in refused:
             continue
         try:
             method = build(host, label)
             if label != ALONE or asked.kind == "rows":
-                hear(host, label, method, reference, request, asked.check)
+                hear(
+                    host,
+                    replace(asked, kind="rows").name(label),
+                    method,
+                    reference,
+                    request,
+                    asked.check,
+                )
             if asked.slopes is not None:
                 hear_slopes(host, name, method, reference, request, asked.slopes, asked.check)
         except (ValueError, *_MISFITS) as error:
@@ -175,7 +191,7 @@ def _serving(host: Host, request: Request, asked: Asked) -> Iterator[tuple[str, 
 
 
 def _reason(refused: dict[str, str], label: str, asked: Asked) -> str:
-    return refused[label] if label in refused else refused[f"{label} {asked.kind}"]
+    return refused[label] if label in refused else refused[asked.name(label)]
 
 
 def _unserved(

@@ -55,8 +55,8 @@ class Reference:
         self.feed_forwards = feed_forwards
         self.site = site
         self._way = way
-        self.widths = [one.width for one in feed_forwards]
-        self._sites = [site.caught(one) for one in feed_forwards]
+        self.widths: list[int] = site.widths(feed_forwards).tolist()
+        self._sites = site.caught(feed_forwards)
         self._known: dict[tuple[Any, ...], Tensor] = {}
 
     def logprob(self, tokens: Sequence[int], position: int) -> Tensor:
@@ -91,7 +91,8 @@ class Reference:
         at the probed token, it changes the logits there and nowhere else.
         """
         probed = hooks.Probed(1, len(tokens), [position])
-        last = max(layer for layer, width in enumerate(self.widths) if width)
+        neurons = [one.site("post") for one in self.feed_forwards]
+        last = max(layer for layer, one in enumerate(self.feed_forwards) if one.width)
 
         def moved(x: Tensor) -> Tensor:
             x = x.clone()
@@ -101,7 +102,7 @@ class Reference:
         ids = torch.tensor([list(tokens)]).to(input_device(self.model))
         with borrowed(self.model):
             plain = own_logits(self.model, logits_of(self.model(input_ids=ids)), ids)
-            with hooks.edited(self._sites, {last: moved}):
+            with hooks.edited(neurons, {last: moved}):
                 shifted = own_logits(self.model, logits_of(self.model(input_ids=ids)), ids)
         changed = (shifted != plain).any(-1)[0].nonzero()[:, 0].tolist()
         if changed != [position]:

@@ -97,7 +97,7 @@ def hear(
     if _known(host, label, request, check):
         return
     # delta multiplies by the dequantized matrices, which the kernels of a format only approximate.
-    quantized = label == "delta" and any(map(is_quantized, host.model.modules()))
+    quantized = method.name == "delta" and any(map(is_quantized, host.model.modules()))
     eps = max(largest_eps(host.model, quantized=not quantized), _rounding(host))
     for trial in trials(request, each=check == "each", vocabulary=host.config.vocab_size):
         against = reference
@@ -106,7 +106,7 @@ def hear(
             against = Reference(host.given, host.feed_forwards, reference.site, dense)
             report_kernels(reference, against, trial)
         found = disagreement(method, against, trial, Noise.of(eps))
-        if found and label == "delta" and eps > HALF and not quantized:
+        if found and method.name == "delta" and eps > HALF and not quantized:
             found = _in_float32(method, against, trial, eps) and found
         if found:
             raise NotImplementedError(found)

@@ -50,7 +50,7 @@ class Full(OwnModules):
     @torch.no_grad()
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""
-        sites = [work.spot.site.caught(one) for one in self.feed_forwards]
+        sites = work.spot.site.caught(self.feed_forwards)
         with borrowed(self.model) as state:
             for p, tokens in enumerate(work.tokens):
                 state.restore()  # a prompt's numbers must not depend on those before it

@@ -47,7 +47,7 @@ def gradients(
     NotImplementedError
         The model's quantized layers have no backward on this device.
     """
-    sites = [site.caught(one) for one in feed_forwards]
+    sites = site.caught(feed_forwards)
     with borrowed(model) as state:
         for p, (ids, position) in enumerate(zip(request.tokens, request.positions, strict=True)):
             state.restore()
@@ -64,8 +64,8 @@ def gradients(
                 ]
             told = [0 if len(shifted) == 1 else shifted.index(position)]
             own = logprob.detach().cpu()[:, target]
-            for layer, one in enumerate(feed_forwards):
-                nothing = own.new_full((len(shifted), one.width), torch.nan)
+            for layer, width in enumerate(site.widths(feed_forwards).tolist()):
+                nothing = own.new_full((len(shifted), width), torch.nan)
                 cg = torch.stack([row.get(layer, nothing).to(nothing) for row in rows])
                 found = over_positions([cg], [seen.get(layer, nothing).to(nothing)], told)
                 yield LayerGradients(slice(p, p + 1), layer, own, **found)

@@ -44,7 +44,7 @@ def path_gradients(
     m, S = len(scales), len(tokens)
     factor = torch.tensor(scales, dtype=torch.float64)[:, None]
     at = torch.arange(m) * S + position
-    sites = [site.caught(one) for one in feed_forwards]
+    sites = site.caught(feed_forwards)
     with borrowed(model) as state:
         for layer in range(len(sites)):
             state.restore()

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,6 +73,7 @@ class OwnModules(ABC):
         """See :class:`negkernel.methods.base.Method`; every shift starts from the prompt."""
         for p in range(len(request)):
             one = request.take([p])
+            widths = spot.site.widths(self.feed_forwards)
             parts = list(self.gradients(one, spot.site, log=True))
             slopes = [part.along(spot.axis) for part in parts]
             nothing = torch.empty(1, 0, 2, dtype=torch.int64)
@@ -83,7 +85,7 @@ class OwnModules(ABC):
             yield Opened(
                 first=p,
                 last=p + 1,
-                base_logprob=run(_unshifted()).base_logprob,  # p itself may underflow
+                base_logprob=run(_unshifted(widths)).base_logprob,  # p itself may underflow
                 activation=side_by_side([part.activation.cpu() for part in parts]),
                 slope=side_by_side([own.cpu() for own in slopes if own is not None])
                 if slopes[0] is not None
@@ -97,7 +99,8 @@ class OwnModules(ABC):
         yield from ((p, p + 1) for p in range(len(request)))
 
 
-def _unshifted() -> Rows:
-    """One row that leaves the first neuron of the first layer as it is."""
+def _unshifted(widths: np.ndarray) -> Rows:
+    """One row that leaves the first neuron there is as it is."""
     zero = torch.zeros(1, dtype=torch.int64)
-    return Rows(zero, torch.arange(2), zero, zero, torch.zeros(1, dtype=torch.float64))
+    layer = zero + int(np.flatnonzero(widths)[0])
+    return Rows(zero, torch.arange(2), layer, zero, torch.zeros(1, dtype=torch.float64))

@@ -66,7 +66,7 @@ class Suffix(OwnModules):
                 "method 'suffix' runs the last token alone and cannot shift neurons at others; use "
                 "'delta' or 'full' (or 'auto')"
             )
-        sites = [work.spot.site.caught(one) for one in self.feed_forwards]
+        sites = work.spot.site.caught(self.feed_forwards)
         with borrowed(self.model) as state:
             for p, tokens in enumerate(work.tokens):
                 state.restore()
@@ -87,7 +87,7 @@ class Suffix(OwnModules):
         first of them: whether the mask of this prompt was understood shows in it.
         """
         tokens, rows = work.tokens[p], work.rows(p, p + 1)
-        sites = [work.spot.site.caught(one) for one in self.feed_forwards]
+        sites = work.spot.site.caught(self.feed_forwards)
         flips = [] if rows.signs is None else rows.signs.flips
         counted = len(flips)
         while True:

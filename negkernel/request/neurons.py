@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from negkernel.arguments import shown
+from negkernel.request.directions import Directions
+from negkernel.request.numbers import NeuronIndexError as NeuronIndexError
+from negkernel.request.numbers import check_fits, integers, numbers
 from negkernel.request.rows import Rows
 from negkernel.request.signs import Signs, check_signs
 from negkernel.sites import check_axis
-
-
-class NeuronIndexError(IndexError, ValueError):
-    """A (layer, index) pair that the model does not have."""
 
 
 def every_neuron(widths: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -27,7 +25,9 @@ def every_neuron(widths: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.stack([layer, np.arange(len(layer)) - first], axis=1)
 
 
-def check_neurons(neurons: Any, n_prompts: int, widths: np.ndarray) -> np.ndarray:
+def check_neurons(
+    neurons: Any, n_prompts: int, widths: np.ndarray, noun: str = "neuron"
+) -> np.ndarray:
     """Return ``neurons`` as an int64 array [N, 2] or [P, N, 2] of existing (layer, index) pairs.
 
     Raises
@@ -37,7 +37,7 @@ def check_neurons(neurons: Any, n_prompts: int, widths: np.ndarray) -> np.ndarra
     NeuronIndexError
         A layer or index out of range; negative ones are refused, not wrapped.
     """
-    array = _integers(neurons, "neurons")
+    array = integers(neurons, "neurons")
     per_prompt = array.ndim == 3 and array.shape[0] == n_prompts
     if array.size == 0:
         raise ValueError("no neurons given; expected an array [N, 2] of (layer, index), N >= 1")
@@ -46,7 +46,7 @@ def check_neurons(neurons: Any, n_prompts: int, widths: np.ndarray) -> np.ndarra
             f"neurons has shape {list(array.shape)}; expected [N, 2] of (layer, index), or "
             f"[{n_prompts}, N, 2] with a list for each prompt"
         )
-    _check_range(array.reshape(-1, 2), widths)
+    check_range(array.reshape(-1, 2), widths, noun)
     return array
 
 
@@ -59,12 +59,12 @@ def check_shifts(shifts: Any, dtype: torch.dtype, name: str = "shifts") -> np.nd
         No shifts, not numbers, NaN or infinite, larger than `dtype` can compute with, or not
         one-dimensional; the message calls them ``name``.
     """
-    array = _numbers(shifts, name)
+    array = numbers(shifts, name)
     if array.ndim != 1 or len(array) == 0:
         raise ValueError(
             f"{name} has shape {list(array.shape)}; expected a list of at least one number"
         )
-    _check_fits(array, name, dtype)
+    check_fits(array, name, dtype)
     return array.astype(np.float64 if dtype == torch.float64 else np.float32)
 
 
@@ -74,14 +74,15 @@ class Intervention:
 
     Attributes
     ----------
-    neurons : array [M, 2] of int
-        (layer, index) pairs, 0-based, in any order, each listed once.
+    neurons : array [M, 2] of int, or Directions
+        (layer, index) pairs, 0-based, in any order, each listed once; or directions, whose pairs
+        then stand here.
     amounts : array [M] of float
         How far each neuron is shifted, along ``axis``.
     axis : str
         "magnitude", "signed", "scale" or "value" (see :mod:`negkernel.sites`).
     site : str
-        "paper", "up", "gate" or "post".
+        "paper", "up", "gate", "post", "pre" or "head"; that of directions is their ``at``.
     signs : str
         Which sign a shift along the magnitude axis follows. "running": that of the activation as
         the shifts of lower layers left it, as a hook would (the paper's reference). "baseline":
@@ -101,10 +102,14 @@ class Intervention:
     axis: str = "magnitude"
     site: str = "paper"
     signs: str = "running"
+    directions: Directions | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        neurons = _integers(self.neurons, "neurons")
-        amounts = np.atleast_1d(_numbers(self.amounts, "amounts"))
+        if isinstance(self.neurons, Directions):
+            object.__setattr__(self, "directions", self.neurons)
+            object.__setattr__(self, "neurons", self.neurons.pairs)
+        neurons = integers(self.neurons, "neurons")
+        amounts = np.atleast_1d(numbers(self.amounts, "amounts"))
         if neurons.size == 0 or neurons.ndim != 2 or neurons.shape[1] != 2:
             raise ValueError(
                 f"an intervention's neurons have shape {list(neurons.shape)}; expected [M, 2] of "
@@ -122,7 +127,16 @@ class Intervention:
                 f"neuron ({layer}, {index}) is listed twice in one intervention; add its amounts "
                 "up or use two interventions"
             )
-        object.__setattr__(self, "axis", check_axis(self.axis))
+        axis = check_axis(self.axis)
+        if self.directions is not None:
+            if self.site != "paper":
+                raise ValueError(
+                    f"an intervention along directions has site {shown(self.site)}; directions say "
+                    "at= where they are: expected no site"
+                )
+            axis = "signed" if axis == "magnitude" else axis
+            object.__setattr__(self, "site", self.directions.at)
+        object.__setattr__(self, "axis", axis)
         check_signs(self.signs, self.axis)
         object.__setattr__(self, "neurons", neurons)
         object.__setattr__(self, "amounts", amounts)
@@ -143,7 +157,7 @@ def intervention_rows(
     flat = [one for per_prompt in interventions for one in per_prompt]
     neurons = torch.from_numpy(np.concatenate([one.neurons for one in flat]))
     amounts = np.concatenate([one.amounts for one in flat])
-    _check_fits(amounts, "amounts", dtype)
+    check_fits(amounts, "amounts", dtype)
     counts = torch.tensor([len(one) for one in flat])
     prompt = [p for p, per_prompt in enumerate(interventions) for _ in per_prompt]
     return Rows(
@@ -156,10 +170,8 @@ def intervention_rows(
     )
 
 
-def check_interventions(
-    interventions: Any, n_prompts: int, widths: np.ndarray
-) -> list[list[Intervention]]:
-    """Return P lists of R interventions, all of existing neurons; sites and axes may differ."""
+def check_interventions(interventions: Any, n_prompts: int) -> list[list[Intervention]]:
+    """Return P lists of R interventions, of any neurons; sites and axes may differ."""
     if not isinstance(interventions, list | tuple):
         raise ValueError(
             f"interventions is {type(interventions).__name__}; expected a list of Intervention, or "
@@ -184,7 +196,6 @@ def check_interventions(
                     f"{type(one).__name__} is not a negkernel.Intervention; expected a list of "
                     "them, or a list of such lists per prompt"
                 )
-            _check_range(one.neurons, widths)
     counts = sorted({len(row) for row in per_prompt})
     if counts[0] == 0 or len(counts) > 1:
         raise ValueError(
@@ -193,58 +204,23 @@ def check_interventions(
     return per_prompt
 
 
-def _check_range(pairs: np.ndarray, widths: np.ndarray) -> None:
+def check_range(pairs: np.ndarray, widths: np.ndarray, noun: str = "neuron") -> None:
+    """Refuse (layer, index) pairs [N, 2] that layers of these widths do not have.
+
+    Raises
+    ------
+    NeuronIndexError
+    """
     layer, index = pairs.T
     for layer_wrong in ((layer < 0) | (layer >= len(widths))).nonzero()[0][:1]:
         raise NeuronIndexError(
-            f"neuron {tuple(pairs[layer_wrong].tolist())}: layer {layer[layer_wrong]} is out of "
+            f"{noun} {tuple(pairs[layer_wrong].tolist())}: layer {layer[layer_wrong]} is out of "
             f"range; expected 0 <= layer < {len(widths)}"
         )
     for wrong in ((index < 0) | (index >= widths[layer])).nonzero()[0][:1]:
         width, uneven = widths[layer[wrong]], len(set(widths.tolist())) > 1
         raise NeuronIndexError(
-            f"neuron {tuple(pairs[wrong].tolist())}: neuron index {index[wrong]} is out of range; "
-            f"expected 0 <= neuron index < {width}"
+            f"{noun} {tuple(pairs[wrong].tolist())}: {noun} index {index[wrong]} is out of "
+            f"range; expected 0 <= {noun} index < {width}"
             + (f" in layer {layer[wrong]}" if uneven else "")
-        )
-
-
-def _integers(values: Any, name: str) -> np.ndarray:
-    try:
-        array = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    except ValueError:  # rows of different lengths
-        raise ValueError(
-            f"{name} is not a rectangular array; expected [N, 2] of (layer, index)"
-        ) from None
-    if array.size and array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers (layer, index); got dtype {array.dtype}")
-    return array.astype(np.int64)
-
-
-def _numbers(values: Any, name: str) -> np.ndarray:
-    try:
-        if isinstance(values, Tensor) and values.is_floating_point():
-            values = values.detach().double().cpu()  # bfloat16 has no numpy type
-        array = np.asarray(values)
-        if array.dtype.kind not in "iuf":
-            raise TypeError
-        array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers; got {shown(values)}") from None
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} contains NaN or infinity; expected finite numbers")
-    return array
-
-
-def _check_fits(array: np.ndarray, name: str, dtype: torch.dtype) -> None:
-    """Refuse numbers that the dtype of rows cannot compute with.
-
-    Norms square the state, into which a shift goes multiplied by a weight and an activation: the
-    largest is three decimal orders below the root of what the dtype holds.
-    """
-    largest = 1e-3 * torch.finfo(dtype).max ** 0.5
-    if np.abs(array).max() > largest:
-        raise ValueError(
-            f"{name} contains {array[np.abs(array).argmax()]:g}, too large to compute with in "
-            f"{dtype}; expected numbers up to {largest:.0e}"
         )

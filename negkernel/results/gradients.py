@@ -128,12 +128,11 @@ class Gradients(Result):
         ValueError
             Unknown words, or fewer neurons, of that sign, than `k`.
         """
-        L, I = self.cg.shape[-2:]
-        check_integer("k", k, 1, len(existing(self.activation)[0]))
+        check_integer("k", k, 1, self._total)
         if sign is not None:
             check_choice("sign", sign, ("+", "-"))
         check_choice("by", by, ("neurgrad", "activation_gradient"))
-        scores = getattr(self, by)().reshape(*self.cg.shape[:-2], L * I)
+        scores = self._flat(getattr(self, by)())
         size = {None: np.abs(scores), "+": scores, "-": -scores}[sign]
         if sign is not None:
             of_sign = (size > 0).sum(axis=-1)
@@ -143,8 +142,20 @@ class Gradients(Result):
                     f"sign {sign!r}; expected at most as many"
                 )
         best = np.argsort(-size, axis=-1, kind="stable")[..., :k]
-        neurons = np.stack(np.divmod(best, I), axis=-1).astype(np.int64)
-        return neurons, np.take_along_axis(scores, best, axis=-1)
+        return self._pairs(best), np.take_along_axis(scores, best, axis=-1)
+
+    @property
+    def _total(self) -> int:
+        """How many neurons there are."""
+        return len(existing(self.activation)[0])
+
+    def _flat(self, scores: np.ndarray) -> np.ndarray:
+        """Scores with one axis of neurons."""
+        return scores.reshape(*scores.shape[:-2], -1)
+
+    def _pairs(self, index: np.ndarray) -> np.ndarray:
+        """(layer, index) pairs [..., 2] of neurons ``index`` [...] of that axis."""
+        return np.stack(np.divmod(index, self.cg.shape[-1]), axis=-1).astype(np.int64)
 
     def predict(self, intervention: Intervention) -> np.ndarray:
         """Change of p (of log p with ``log``) under an intervention, to first order.
@@ -205,7 +216,7 @@ class Gradients(Result):
 
     def first_rows(self, n: int) -> pd.DataFrame:
         """See :meth:`negkernel.results.base.Result.first_rows`."""
-        return self[:n].to_frame(top=min(3, len(existing(self.activation)[0])))
+        return self[:n].to_frame(top=min(3, self._total))
 
     def to_frame(self, top: int | None = None) -> pd.DataFrame:
         """Table with one row for each prompt, target and neuron.

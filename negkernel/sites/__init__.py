@@ -1,6 +1,7 @@
 """Say what a shift moves: which tensor the neuron is (site), and what the number means (axis).
 
-A new site is a file with a :class:`~negkernel.sites.site.Site` and its entry in ``ALL``.
+A new site of the feed-forward layer is a file with a :class:`~negkernel.sites.site.Neuron` and its
+entry in ``ALL``; :class:`Head` and :class:`Direction` are those that lie elsewhere.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from negkernel.sites.axes import AXES as AXES
 from negkernel.sites.axes import Spot as Spot
 from negkernel.sites.axes import check_axis as check_axis
 from negkernel.sites.axes import shift_amount as shift_amount
+from negkernel.sites.direction import Direction as Direction
+from negkernel.sites.direction import coordinates as coordinates
 from negkernel.sites.gate import Gate
+from negkernel.sites.head import Head as Head
 from negkernel.sites.post import Post
 from negkernel.sites.pre import Pre
 from negkernel.sites.site import Inner as Inner
+from negkernel.sites.site import Neuron as Neuron
 from negkernel.sites.site import Site as Site
 from negkernel.sites.up import Up
 
-ALL: dict[str, Site] = {site.name: site for site in (Up(), Gate(), Pre(), Post())}
+ALL: dict[str, Neuron] = {site.name: site for site in (Up(), Gate(), Pre(), Post())}
 SITES = tuple(ALL)
 
 
-def resolve_site(name: str, gated: bool) -> Site:
+def resolve_site(name: str, gated: bool) -> Neuron:
     """Turn ``"paper"`` into the paper's neuron and refuse a site that the MLP does not have.
 
     The paper's neuron is the output of ``up_proj`` in a gated MLP and the activation after the
@@ -35,6 +40,6 @@ def resolve_site(name: str, gated: bool) -> Site:
         kind = "gated" if gated else "ungated"
         raise ValueError(
             f"site {shown(name)} is not a tensor of this model's {kind} MLP; expected 'paper' or "
-            f"one of {', '.join(map(repr, allowed))}"
+            f"one of {', '.join(map(repr, allowed))}, or 'head'"
         )
     return allowed[name]

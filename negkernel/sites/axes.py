@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from negkernel.arguments import check_choice
-from negkernel.sites.site import Inner, Site
+from negkernel.sites.site import Inner, Neuron, Site
 
 AXES = ("magnitude", "signed", "scale", "value")
 # What other libraries call them.
@@ -22,11 +23,17 @@ class Spot:
     site: Site
     axis: str
 
+    @classmethod
+    def of(cls, site: Site, axis: str, amounts: np.ndarray | None = None) -> Spot:
+        """Make one of what users give; ``amounts`` are those of its rows, where they are known."""
+        return cls(site, site.check(check_axis(axis), amounts))
+
     def entry(self, inner: Inner, amount: Tensor) -> Tensor:
         """Change [E] of the MLP's hidden vector when each entry's neuron is shifted.
 
         ``inner`` are gates and ups [E] as they stand in the entry's own row.
         """
+        assert isinstance(self.site, Neuron)
         moved = shift_amount(self.site.value(inner), amount, self.axis)
         return self.site.entry(inner, moved)
 

@@ -1,11 +1,13 @@
-"""Define a site: a tensor of the feed-forward layer whose entries count as neurons."""
+"""Define a site: a tensor of a layer, and what in it counts as a neuron."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from negkernel.families.activations import activate
@@ -56,18 +58,52 @@ class InnerGradients:
 
 
 class Site(ABC):
-    """Which tensor the neurons are.
+    """Which tensor is shifted, and what of it counts as one neuron.
 
     Attributes
     ----------
     name : str
-        What users pass as ``site=``.
+        What results call it, and what users pass as ``site=``.
+    stage : {"hidden", "heads", "attention_out", "mlp_out", "residual"}
+        The tensor of a layer in which it lies, in the order of :mod:`negkernel.delta.inject`.
+    """
+
+    name: str
+    stage: str
+    noun = "neuron"  # what messages call one
+
+    @abstractmethod
+    def widths(self, feed_forwards: Sequence[FeedForward]) -> np.ndarray:
+        """Return how many neurons each layer has, int64 [L]."""
+
+    @abstractmethod
+    def caught(self, feed_forwards: Sequence[FeedForward]) -> list[Catch]:
+        """Return where hooks catch the neurons of each layer."""
+
+    def check(self, axis: str, amounts: np.ndarray | None = None) -> str:
+        """Return the axis that ``axis`` is here; raise ValueError where it means nothing."""
+        return axis
+
+
+class Neuron(Site):
+    """A tensor of the feed-forward layer whose entries are the neurons.
+
+    Attributes
+    ----------
     gated : set of bool
         The kinds of MLP that have it.
     """
 
-    name: str
     gated: frozenset[bool]
+    stage = "hidden"
+
+    def widths(self, feed_forwards: Sequence[FeedForward]) -> np.ndarray:
+        """See :class:`Site`."""
+        return np.array([one.width for one in feed_forwards])
+
+    def caught(self, feed_forwards: Sequence[FeedForward]) -> list[Catch]:
+        """See :class:`Site`."""
+        return [one.site(self.name) for one in feed_forwards]
 
     @abstractmethod
     def value(self, inner: Inner) -> Tensor:
@@ -84,7 +120,3 @@ class Site(ABC):
     @abstractmethod
     def scaled(self, inner: Inner, factor: Tensor) -> tuple[Inner, Tensor]:
         """Multiply all neurons by ``factor`` [R, 1]: what is left inside, and the hidden vector."""
-
-    def caught(self, feed_forward: FeedForward) -> Catch:
-        """Return where a hook catches the neurons."""
-        return feed_forward.site(self.name)

@@ -15,7 +15,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from negkernel import Engine, Gradients, Intervention, Interventions, Sweep
+from negkernel import (
+    DirectionGradients,
+    Directions,
+    Engine,
+    Gradients,
+    Intervention,
+    Interventions,
+    Sweep,
+)
 from negkernel.results import storage
 from negkernel.results.files import Writer
 from negkernel.results.ledger import Ledger
@@ -47,11 +55,12 @@ class CachedEngine(Engine):
         self, prompts: Any, targets: Any, neurons: Any, shifts: Any = None, **how: Any
     ) -> Sweep:
         """See :meth:`negkernel.Engine.sweep`."""
-        pairs = np.asarray(neurons)
-        own = list(pairs) if pairs.ndim == 3 else [pairs] * len(prompts)
+        pairs: Any = neurons if isinstance(neurons, Directions) else np.asarray(neurons)
+        each = isinstance(pairs, np.ndarray) and pairs.ndim == 3
+        own = list(pairs) if each else [pairs] * len(prompts)
 
         def compute(few: slice) -> Sweep:
-            chosen = pairs[few] if pairs.ndim == 3 else pairs
+            chosen = pairs[few] if each else pairs
             return self.plain.sweep(prompts[few], targets[few], chosen, shifts, **how)
 
         asked = ["sweep", None if shifts is None else np.asarray(shifts), how]
@@ -70,14 +79,15 @@ class CachedEngine(Engine):
         asked = ["intervene", how]
         return join_prompts(self._results(Interventions, asked, [prompts, targets, lists], compute))
 
-    def gradients(self, prompts: Any, targets: Any, **how: Any) -> Gradients:
+    def gradients(self, prompts: Any, targets: Any, neurons: Any = None, **how: Any) -> Gradients:
         """See :meth:`negkernel.Engine.gradients`."""
 
         def compute(few: slice) -> Gradients:
-            return self.plain.gradients(prompts[few], targets[few], **how)
+            return self.plain.gradients(prompts[few], targets[few], neurons, **how)
 
-        asked = ["gradients", how]
-        return join_prompts(self._results(Gradients, asked, [prompts, targets], compute))
+        kind = Gradients if neurons is None else DirectionGradients
+        asked = ["gradients", how, neurons]
+        return join_prompts(self._results(kind, asked, [prompts, targets], compute))
 
     def path_gradients(self, prompts: Any, targets: Any, scales: Any, **how: Any) -> Gradients:
         """See :meth:`negkernel.Engine.path_gradients`."""
@@ -154,9 +164,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
         return [str(value.dtype), list(value.shape), content]
-    if isinstance(value, Intervention):
-        return {field.name: getattr(value, field.name) for field in fields(value)} | {
-            "neurons": np.asarray(value.neurons),
-            "amounts": np.asarray(value.amounts),
-        }
+    if isinstance(value, Intervention | Directions):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     return value.item()
