@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 from negkernel.answers import intervene, neg_map, patch, sweep
 from negkernel.answers.asked import Curves, How
+from negkernel.answers.kept import Keeping
 from negkernel.face.gradients import GradientFace
 from negkernel.face.readings import ReadingFace
 from negkernel.model.exclusive import guarded
@@ -77,6 +78,8 @@ class Engine(ReadingFace, GradientFace):
         metrics: Sequence[str] = ("logprob",),
         method: str = "auto",
         check: str | bool = "once",
+        folder: str | Path | None = None,
+        progress: bool | None = None,
         position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> Sweep:
@@ -118,15 +121,31 @@ class Engine(ReadingFace, GradientFace):
         check : {"once", "each", False}
             Hold the method against at most three plain forwards of the model, once for each state
             of the model (or for "each" prompt): where they disagree the method is refused.
+        folder : path, optional
+            Compute shard by shard, keep each there, and leave it there: memory does not grow with
+            the prompts. Arrays of the result are read when they are first looked at;
+            :meth:`Sweep.open` goes through the folder a few prompts at a time. The same call takes
+            an interrupted one up again, and any number of processes that make it share the work;
+            a damaged shard is found by its checksum and computed again. Results have the bits of
+            one process with that folder, and may differ in the last ones from those without.
+        progress : bool, optional
+            Show a progress bar; by default on a terminal.
         position : int, list of P int, or "all", optional
             Token of each prompt where neurons are shifted, negative ones from the end, or every
             one; by default the probed one, where the answer is read in any case.
         **encoding
             How text becomes tokens, see :class:`negkernel.request.encoding.Encoding`.
+
+        Raises
+        ------
+        ValueError
+            Malformed input; ``folder`` belongs to another request or model, or, where something
+            is left to compute, to another version or kind of device.
         """
         request = self._host.encode(prompts, targets, position, **encoding)
         how, fine = How(site, method, check, axis), Curves(resolution, tol, metrics)
-        return sweep.sweep(self._host, request, neurons, shifts, how, fine)
+        keeping = Keeping.checked(folder, progress)
+        return sweep.sweep(self._host, request, neurons, shifts, how, fine, keeping)
 
     @guarded
     def neg_map(
@@ -154,11 +173,8 @@ class Engine(ReadingFace, GradientFace):
             excluded: the paper's protocol.
         tol : float
             Relative error of a curve and of its NEG.
-        folder : path, optional
-            Keep finished portions there. A run that was interrupted takes them up again;
-            damaged ones are found by their checksum and computed again.
-        progress : bool, optional
-            Show a progress bar; by default on a terminal.
+        folder, progress
+            As of :meth:`sweep`.
 
         Returns
         -------
@@ -177,8 +193,7 @@ class Engine(ReadingFace, GradientFace):
             How(site, method, check, axis),
             radius=radius,
             tol=tol,
-            folder=folder,
-            progress=progress,
+            keeping=Keeping.checked(folder, progress),
         )
 
     @guarded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from negkernel.answers.asked import How
+from negkernel.answers.kept import IN_MEMORY, Job, Keeping
 from negkernel.arguments import check_flag
 from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer, choose
@@ -19,6 +20,7 @@ from negkernel.request.directions import Directions
 from negkernel.request.neurons import check_shifts
 from negkernel.request.prompts import Request
 from negkernel.results import DirectionGradients, Gradients
+from negkernel.results.shards import Shard, split_prompts
 from negkernel.sites import Neuron, Site
 
 
@@ -38,7 +40,13 @@ def by_layer(
 
 
 def gradients(
-    host: Host, request: Request, how: How, directions: Any = None, *, log: bool = False
+    host: Host,
+    request: Request,
+    how: How,
+    directions: Any = None,
+    *,
+    log: bool = False,
+    keeping: Keeping = IN_MEMORY,
 ) -> Gradients:
     """Answer :meth:`negkernel.Engine.gradients`."""
     check_flag("log", log)
@@ -47,21 +55,58 @@ def gradients(
             f"gradients are of all neurons of a site, or of negkernel.Directions; got "
             f"{type(directions).__name__}"
         )
+    kind: type[Gradients] = Gradients
     if directions is None:
-        return of_site(host, request, host.site(how.site), how.method, how.check, log=log)
-    at, where = host.place(directions, how.site)
-    found = of_site(host, request, where, how.method, how.check, log=log)
+        where = host.site(how.site)
+    else:
+        (at, where), kind = host.place(directions, how.site), DirectionGradients
+    widths = where.widths(host.feed_forwards)
+
+    def compute(runner: Method) -> Gradients:
+        def computer(runner: Method) -> Callable[[Shard], Gradients]:
+            def shard(shard: Shard) -> Gradients:
+                some = request.take(range(*shard.prompts))
+                found = computed(host, some, runner, where, log=log)
+                return found if directions is None else _along(directions, at, found)
+
+            return shard
+
+        shards = [Shard((0, len(request)))]
+        if keeping.folder is not None:
+            arrays = 1 + request.K * (3 if request.summed else 1)
+            shards = split_prompts(len(request), 8 * arrays * len(widths) * int(widths.max()))
+        settings = {
+            "site": where.name,
+            "directions": None if directions is None else directions.digest,
+            "method": runner.name,
+            "log": log,
+            "sum": request.summed,
+        }
+        job = Job(kind, settings, shards, computer, "prompt")
+        return job.answered(host, request, runner, keeping)
+
+    return answer(host, request, _asked(host, where, how.method, how.check), compute)
+
+
+def _along(directions: Directions, at: np.ndarray, found: Gradients) -> DirectionGradients:
+    """Pick the gradients of directions, which are at the places ``at`` [N, 2] of their site."""
     own = (..., *at.T)
     return DirectionGradients(
-        **request.fields(),
-        **host.identity(),
-        site=where.name,
+        prompts=found.prompts,
+        targets=found.targets,
+        prompt_tokens=found.prompt_tokens,
+        target_ids=found.target_ids,
+        positions=found.positions,
+        model=found.model,
+        dtype=found.dtype,
+        task=found.task,
+        site=found.site,
         neurons=directions.pairs,
         prob=found.prob,
         cg=found.cg[own],
         activation=found.activation[own],
         scale=None if found.scale is None else found.scale[own],
-        log=log,
+        log=found.log,
     )
 
 

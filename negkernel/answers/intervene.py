@@ -10,7 +10,7 @@ import numpy as np
 
 from negkernel.answers.further import Further
 from negkernel.answers.passes import Pass, passes, resolved
-from negkernel.answers.run import run
+from negkernel.answers.run import report_spelling, run
 from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method
@@ -29,34 +29,35 @@ def intervene(
     lists, sites = resolved(host, check_interventions(interventions, len(request)))
     P, R = len(lists), len(lists[0])
     change = np.empty((P, R, request.K), dtype=host.result_dtype)
-    base = np.empty((P, request.K), dtype=host.result_dtype)
+    watched = np.empty((P, 2 * request.K), dtype=host.result_dtype)
     flipped, methods = dict.fromkeys(SIGNS, 0), set()
     for one in passes(host, request, lists, sites):
         asked = Asked(method, one.work.spot.site, check)
-        base[one.prompts], part, name = answer(
+        watched[one.prompts], part, name = answer(
             host, one.request, asked, partial(_computed, host, one)
         )
         methods.add(name)
         flipped[one.rule] += 0 if one.signs is None else one.signs.flipped()
         change[tuple(np.array(one.at).T)] = part
+    report_spelling(request, watched)
     _report(flipped)
     curves = change.transpose(0, 2, 1)
     return Interventions(
         **request.fields(),
         **host.identity(),
         method=" and ".join(sorted(methods)),
-        base_logprob=request.squeeze(base),
+        base_logprob=request.squeeze(watched[:, : request.K]),
         logprob_shift=np.ascontiguousarray(request.squeeze(curves)),
         further=Further(host, request, lists, sites),
     )
 
 
 def _computed(host: Host, one: Pass, runner: Method) -> tuple[np.ndarray, np.ndarray, str]:
-    """Base log-probs [P, K] and changes [r, K] of a pass, and the method's name."""
+    """Watched log-probs [P, 2 K] and changes [r, K] of a pass, and the method's name."""
     if one.signs is not None:
         one.signs.flips.clear()  # of a method that broke
-    base, change, _ = run(host, runner, one.request, one.work, len(one.at))
-    return base, change, runner.name
+    watched, change, _ = run(host, runner, one.request, one.work, len(one.at))
+    return watched, change, runner.name
 
 
 def _report(flipped: dict[str, int]) -> None:

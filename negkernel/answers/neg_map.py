@@ -1,28 +1,25 @@
-"""The map of every neuron's NEG, kept in a folder where one is given."""
+"""The map of every neuron's NEG."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from negkernel import spectral
 from negkernel.answers.asked import How
+from negkernel.answers.kept import Job, Keeping
 from negkernel.answers.run import report_spelling
-from negkernel.arguments import check_flag, check_number, check_path
+from negkernel.arguments import check_number
 from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Opened
-from negkernel.model.environment import computing_as, environment, identity
 from negkernel.model.finite import check_finite
 from negkernel.request.neurons import check_shifts
 from negkernel.request.prompts import Request
 from negkernel.results import NegMap
-from negkernel.results.ledger import at_work
-from negkernel.results.manifest import Manifest
+from negkernel.results.shards import Shard
 from negkernel.sites import Spot
 from negkernel.spectral import check_tol
 
@@ -34,15 +31,11 @@ def neg_map(
     *,
     radius: float,
     tol: float,
-    folder: str | Path | None,
-    progress: bool | None,
+    keeping: Keeping,
 ) -> NegMap:
     """Answer :meth:`negkernel.Engine.neg_map`."""
     radius = check_number("radius", radius, "a positive number", above=0)
     check_shifts([radius], host.precision.state, "radius")  # refuses what is too large
-    if progress is not None:
-        check_flag("progress", progress)
-    kept = None if folder is None else check_path("folder", folder)
     check_tol(tol)
     spot = Spot.of(host.site(how.site), how.axis, np.array([radius]))
     widths = spot.site.widths(host.feed_forwards)
@@ -55,19 +48,35 @@ def neg_map(
             "site": spot.site.name,
             "method": runner.name,
         }
-        pieces = spectral.pieces(len(request), widths)
-        with ExitStack() as work:
-            ledger = None
-            if kept is not None:
-                wanted = manifest_of(host, "NEG map", request, settings, list(pieces))
-                ledger = work.enter_context(at_work(kept, wanted))
-                work.enter_context(computing_as(host, ledger.manifest.environment))
-                runner = host.method(runner.name)  # with the memory of those who began
+        watched = np.full((len(request), 2 * request.K), np.nan)
+
+        def computer(runner: Method) -> Callable[[Shard], NegMap]:
             measure = _measure(host, runner, request, spot, settings)
-            portions = spectral.portions(pieces, measure, ledger, progress)
-            found, watched = spectral.collect(portions, request, widths, host.result_dtype)
+
+            def shard(shard: Shard) -> NegMap:
+                p, found = shard.prompts[0], measure(shard)
+                watched[p] = found.watched
+                some = request.take([p])
+                arrays: dict[str, Any] = {
+                    name: some.squeeze(array[None]) for name, array in found.curves.items()
+                }
+                return NegMap(
+                    **some.fields(),
+                    **host.identity(),
+                    **settings,
+                    base_logprob=some.squeeze(found.watched[None, : request.K]),
+                    activation=found.activation[None],
+                    rows=found.rows,
+                    **arrays,
+                )
+
+            return shard
+
+        shards = spectral.pieces(len(request), widths)
+        job = Job(NegMap, settings, shards, computer, "layer")
+        whole = job.answered(host, request, runner, keeping)
         report_spelling(request, watched)
-        return NegMap(**request.fields(), **host.identity(), **settings, **found)
+        return whole
 
     return answer(host, request, Asked(how.method, spot.site, how.check), compute)
 
@@ -88,19 +97,3 @@ def _measure(
         tol=settings["tol"],
         eps=spectral.row_eps(host.precision),
     )
-
-
-def manifest_of(
-    host: Host, kind: str, request: Request, settings: Mapping[str, Any], parts: Sequence[str]
-) -> Manifest:
-    """Describe work on a request: everything that its results depend on, and its parts."""
-    asked = {
-        **settings,
-        **identity(host),
-        "task": host.task,
-        "prompt_tokens": request.tokens,
-        "positions": [int(position) for position in request.positions],
-        "shifted": request.elsewhere,
-        "target_ids": request.target_ids.tolist(),
-    }
-    return Manifest.of(kind, asked, environment(host), parts)

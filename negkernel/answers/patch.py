@@ -13,13 +13,12 @@ from tqdm.auto import tqdm
 
 from negkernel import spectral
 from negkernel.answers.asked import How
-from negkernel.answers.neg_map import manifest_of
+from negkernel.answers.kept import again, kept, manifest_of
 from negkernel.answers.run import report_spelling
 from negkernel.arguments import check_path
 from negkernel.handle import Host
 from negkernel.judge.choice import Asked, answer
 from negkernel.methods.base import Method, Opened
-from negkernel.model.environment import computing_as
 from negkernel.model.finite import check_finite
 from negkernel.request.directions import Directions
 from negkernel.request.encoding import Encoding
@@ -27,7 +26,7 @@ from negkernel.request.neurons import check_neurons, every_neuron
 from negkernel.request.prompts import Prompts, Request
 from negkernel.request.rows import sweep_rows
 from negkernel.results import storage
-from negkernel.results.ledger import Ledger, at_work
+from negkernel.results.ledger import Ledger
 from negkernel.results.patches import Patches
 from negkernel.sites import Site, Spot
 from negkernel.spectral.opened import only
@@ -47,7 +46,7 @@ def patch(
 ) -> Patches:
     """Answer :meth:`negkernel.Engine.patch`."""
     others = _sources(host, request, sources, encoding)
-    kept = None if folder is None else check_path("folder", folder)
+    place = None if folder is None else check_path("folder", folder)
     every = neurons is None
     if isinstance(neurons, Directions) or how.site == "head":
         raise ValueError(
@@ -65,7 +64,7 @@ def patch(
     def compute(runner: Method) -> Patches:
         with ExitStack() as work:
             ledger = None
-            if kept is not None:
+            if place is not None:
                 asked = {
                     "site": where.name,
                     "method": runner.name,
@@ -73,9 +72,8 @@ def patch(
                     "neurons": "all" if every else pairs.tolist(),
                 }
                 wanted = manifest_of(host, "patches", request, asked, list(pieces))
-                ledger = work.enter_context(at_work(kept, wanted))
-                work.enter_context(computing_as(host, ledger.manifest.environment))
-                runner = host.method(runner.name)  # with the memory of those who began
+                ledger = work.enter_context(kept(host, place, wanted))
+                runner = again(host, runner)
             measure = _Measure(runner, request, others, where, pairs)
             found, watched = _collected(measure, pieces, ledger)
         check_finite(host.model, watched)
@@ -107,10 +105,12 @@ def _sources(host: Host, request: Request, sources: Prompts, encoding: Encoding)
 def _pieces(n_prompts: int, widths: np.ndarray, neurons: np.ndarray) -> Pieces:
     """What is computed at once: the neurons that lie in some layers, of one prompt."""
     found = {}
-    for name, (p, layers) in spectral.pieces(n_prompts, widths).items():
-        inside = (neurons[:, 0] >= layers.start) & (neurons[:, 0] < layers.stop)
+    for shard in spectral.pieces(n_prompts, widths):
+        assert shard.layers is not None
+        first, last = shard.layers
+        inside = (neurons[:, 0] >= first) & (neurons[:, 0] < last)
         if inside.any():
-            found[name] = p, np.flatnonzero(inside)
+            found[shard.name] = shard.prompts[0], np.flatnonzero(inside)
     return found
 
 

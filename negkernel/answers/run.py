@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def run(
     host: Host, runner: Method, request: Request, work: Work, n_rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Base log-probs [P, K], changes [rows, K] and activations [P, N] of all prompts.
+    """Watched log-probs [P, 2 K], changes [rows, K] and activations [P, N] of all prompts.
 
     With ``readings`` the changes have the columns of :mod:`negkernel.methods.readings`.
     """
@@ -32,8 +32,7 @@ def run(
         change[done : done + len(part.logprob_shift)] = part.logprob_shift.numpy()
         done += len(part.logprob_shift)
     check_finite(host.model, base)
-    report_spelling(request, base)
-    return base[:, : request.K], change, activation
+    return base, change, activation
 
 
 def report_spelling(request: Request, base: np.ndarray) -> None:
@@ -42,7 +41,7 @@ def report_spelling(request: Request, base: np.ndarray) -> None:
     Parameters
     ----------
     base : ndarray [P, 2 K]
-        Log-probs of ``request.watched_ids``.
+        Log-probs of ``request.watched_ids``; NaN where nobody looked.
     """
     own, other = base[:, : request.K], base[:, request.K :]
     likelier = (other > own) & (request.spelling_ids >= 0)

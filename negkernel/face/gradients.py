@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Unpack
 
 from negkernel.answers import gradients
 from negkernel.answers.asked import How
+from negkernel.answers.kept import Keeping
 from negkernel.face.model import ModelFace
 from negkernel.methods.base import LayerGradients
 from negkernel.model.exclusive import guard, guarded, guarded_steps
@@ -31,6 +33,8 @@ class GradientFace(ModelFace):
         method: str = "auto",
         check: str | bool = "once",
         log: bool = False,
+        folder: str | Path | None = None,
+        progress: bool | None = None,
         position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> Gradients:
@@ -50,6 +54,8 @@ class GradientFace(ModelFace):
         log : bool
             Gradients of log p instead: the same up to a factor p, but they keep sign and order
             where p itself is too small for its gradient to be a number.
+        folder, progress
+            As of :meth:`sweep`: results larger than memory, shared work, and going on after a stop.
 
         Returns
         -------
@@ -62,8 +68,8 @@ class GradientFace(ModelFace):
             A kind of ``Gradients``, of directions: ``cg`` [P, K, N] per unit of shift.
         """
         request = self._host.encode(prompts, targets, position, **encoding)
-        how = How(site, method, check)
-        return gradients.gradients(self._host, request, how, neurons, log=log)
+        how, keeping = How(site, method, check), Keeping.checked(folder, progress)
+        return gradients.gradients(self._host, request, how, neurons, log=log, keeping=keeping)
 
     def stream_gradients(
         self,

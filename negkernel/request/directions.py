@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,13 @@ class Directions:
     def pairs(self) -> np.ndarray:
         """(layer, index among these directions) of each, int64 [N, 2]."""
         return np.stack([self.layers, np.arange(len(self))], axis=1)
+
+    @property
+    def digest(self) -> str:
+        """Digest of what they are."""
+        arrays = np.asarray(self.layers, np.int64), np.asarray(self.vectors, np.float64)
+        content = self.at.encode() + b"".join(array.tobytes() for array in arrays)
+        return hashlib.sha256(content).hexdigest()
 
     @property
     def within(self) -> np.ndarray:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from negkernel.arguments import check_path
 from negkernel.results import storage
+from negkernel.results.deferred import Deferred
 from negkernel.results.fields import check_fields
 from negkernel.results.selecting import as_html, select
 from negkernel.version import __version__
@@ -21,13 +23,15 @@ from negkernel.version import __version__
 if TYPE_CHECKING:
     import pandas as pd
 
+    from negkernel.results.portions import Portions
+
 logger = logging.getLogger(__name__)
 
 BEFORE_VERSIONS = "0.1.0"  # wrote none into its files
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Result:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Result(Deferred):
     """Prompts, targets and model of a result, and how it is written to a file.
 
     Results hold CPU numpy arrays in float32, or float64 for a float64 model. Where several targets
@@ -59,6 +63,8 @@ class Result:
     ``len(result)`` is P, and ``result[0]``, ``result[:3]`` or ``result[[2, 5]]`` is the same kind
     of result for those prompts.
     """
+
+    kept_as: ClassVar[str] = ""  # what a folder of portions says that it holds
 
     prompts: list[str]
     targets: list[str] | list[list[str]]
@@ -121,7 +127,7 @@ class Result:
         return self[:n].to_frame()
 
     def _repr_html_(self) -> str:
-        return as_html(self)
+        return as_html(self) if self.kept_in is None else html.escape(repr(self))
 
     @property
     def _has_target_axis(self) -> bool:
@@ -189,6 +195,39 @@ class Result:
             return cls(**values)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} holds no proper {cls.__name__}: {error}") from error
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Portions[Self]:
+        """Open the folder of a call with ``folder=``, to go through it a few prompts at a time.
+
+        Parameters
+        ----------
+        folder : str or Path
+            What :meth:`negkernel.Engine.sweep`, ``gradients`` or ``neg_map`` filled.
+
+        Returns
+        -------
+        Portions
+            A sequence of results of consecutive prompts; each is read, and its checksum compared,
+            when it is its turn.
+
+        Raises
+        ------
+        ValueError
+            The folder holds something else, is not complete, or was altered.
+        """
+        from negkernel.results.portions import Portions
+
+        return Portions(cls, check_path("folder", folder))
+
+    def __repr__(self) -> str:
+        if self.kept_in is None:
+            return self._said()
+        said = f"{len(self.prompts)} prompts, kept in {str(self.kept_in)!r}, model={self.model!r}"
+        return f"{type(self).__name__}({said})"
+
+    def _said(self) -> str:
+        return f"{type(self).__name__}({len(self.prompts)} prompts, model={self.model!r})"
 
 
 def _is_kept(field: Field[Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class DirectionGradients(Gradients):
     site : str
         Where the directions are: "residual", "mlp_out" or "attention_out".
     """
+
+    kept_as: ClassVar[str] = "gradients along directions"
 
     neurons: np.ndarray
 
@@ -113,7 +115,7 @@ class DirectionGradients(Gradients):
         pairs: np.ndarray = self.neurons[index]
         return pairs
 
-    def __repr__(self) -> str:
+    def _said(self) -> str:
         return (
             f"DirectionGradients({len(self)} prompts x {self._total} directions, "
             f"site={self.site!r}, model={self.model!r})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class Gradients(Result):
         Where neurons are shifted at several positions: the sums over them of ``sign(a) cg`` and
         ``a cg``. ``cg`` is then a sum as well, ``activation`` that at the position that is read.
     """
+
+    kept_as: ClassVar[str] = "gradients"
 
     prob: np.ndarray
     cg: np.ndarray
@@ -254,7 +256,7 @@ class Gradients(Result):
             },
         )
 
-    def __repr__(self) -> str:
+    def _said(self) -> str:
         P, L, I = self.activation.shape
         targets = f"{self.target_ids.shape[1]} targets x " if self._has_target_axis else ""
         return (

@@ -16,11 +16,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from negkernel.results.files import Writer, claimed, replace_file, sha256, write_text
+from negkernel.results.group import Group
 from negkernel.results.manifest import FILE, LedgerError, Manifest, check_part
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 POLL = 0.1  # seconds between looks at parts that other processes are at
 ADOPTED = ("threads", "memory_budget")  # of an environment: a process can take them over
 _MANIFEST, _WORKER = "manifest", "worker-"  # what locks belong to
+_MEMBER = ".member-"  # of a group, that has finished
 
 
 class Ledger:
@@ -79,7 +83,10 @@ class Ledger:
         return [part for part in names if not self.whole(part)]
 
     def share(
-        self, parts: Iterable[str], compute: Callable[[str], Mapping[str, Writer]]
+        self,
+        parts: Iterable[str],
+        compute: Callable[[str], Mapping[str, Writer]],
+        at_once: int = 1,
     ) -> Iterator[str]:
         """Compute what is missing, and yield each part once it is there, whoever computed it.
 
@@ -89,24 +96,38 @@ class Ledger:
         compute : callable
             Part -> what writes its files, by suffix. Called only for parts that no other process
             is at.
+        at_once : int
+            How many parts are computed at a time, each in a thread that waits for somebody else.
         """
-        waiting = list(parts)
-        while waiting:
-            others = []
-            for part in waiting:
-                if self._take(part, compute):
-                    yield part
-                else:
-                    others.append(part)
-            if len(others) == len(waiting):
-                time.sleep(POLL)
-            waiting = others
+        waiting, take = list(parts), partial(self._take, compute=compute)
+        pool = None if at_once == 1 else ThreadPoolExecutor(at_once)
+        try:
+            while waiting:
+                others = []
+                taken = map(take, waiting) if pool is None else pool.map(take, waiting)
+                for part, done in zip(waiting, taken, strict=True):
+                    if done:
+                        yield part
+                    else:
+                        others.append(part)
+                if len(others) == len(waiting):
+                    time.sleep(POLL)
+                waiting = others
+        finally:
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
 
-    def discard(self) -> None:
-        """Delete the folder, unless another process is at work in it: the last one does."""
+    def discard(self, group: Group | None = None) -> None:
+        """Delete the folder, unless another process is at work in it: the last one does.
+
+        Of a ``group`` that was started together the last one does that too: a process that comes
+        late finds everything finished, and does not begin anew.
+        """
         with claimed(self.folder / _MANIFEST, wait=True):
             self._presence.close()
-            if busy(self.folder):
+            if group is not None:
+                (self.folder / f"{_MEMBER}{group.rank}").touch()
+            if busy(self.folder) or self._late(group):
                 return
             remove_retired(self.folder)
             try:
@@ -116,6 +137,11 @@ class Ledger:
         remove_retired(self.folder)
         with suppress(OSError):  # gone, or another process's by now
             self.folder.rmdir()
+
+    def _late(self, group: Group | None) -> bool:
+        """Whether some of those that were started together have not been here yet."""
+        members = [path.stat().st_mtime for path in self.folder.glob(f"{_MEMBER}*")]
+        return group is not None and sum(at >= group.since for at in members) < group.size
 
     def _take(self, part: str, compute: Callable[[str], Mapping[str, Writer]]) -> bool:
         check_part(part, self.folder)

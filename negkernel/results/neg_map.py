@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class NegMap(Result):
     rows : int
         Shifted forwards that were computed.
     """
+
+    kept_as: ClassVar[str] = "NEG map"
 
     neg: np.ndarray
     pearson: np.ndarray
@@ -112,7 +114,7 @@ class NegMap(Result):
             },
         )
 
-    def __repr__(self) -> str:
+    def _said(self) -> str:
         P, L, I = self.activation.shape
         targets = f"{self.target_ids.shape[1]} targets x " if self._has_target_axis else ""
         curves = P * len(existing(self.activation)[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class Sweep(Result):
     top_changed : ndarray of bool [P, N, J], optional
         Whether the likeliest token is another one than without the shift; comes with ``rank``.
     """
+
+    kept_as: ClassVar[str] = "sweep"
 
     neurons: np.ndarray
     shifts: np.ndarray
@@ -184,7 +186,7 @@ class Sweep(Result):
             },
         )
 
-    def __repr__(self) -> str:
+    def _said(self) -> str:
         P, N = self.activation.shape
         targets = f"{self.target_ids.shape[1]} targets x " if self._has_target_axis else ""
         return (

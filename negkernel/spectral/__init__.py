@@ -7,7 +7,7 @@ are values at their own shifts, each curve's error, and the number of rows it to
 """
 
 from negkernel.spectral.estimate import row_eps
-from negkernel.spectral.neg_map import Measure, collect, paper_grid, pieces, portions
+from negkernel.spectral.neg_map import Measure, paper_grid, pieces
 from negkernel.spectral.refine import Curves, refine
 from negkernel.spectral.sweep import Measured, check_resolution, check_tol, measure
 
@@ -17,11 +17,9 @@ __all__ = [
     "Measured",
     "check_resolution",
     "check_tol",
-    "collect",
     "measure",
     "paper_grid",
     "pieces",
-    "portions",
     "refine",
     "row_eps",
 ]

@@ -14,9 +14,9 @@ from negkernel.spectral.opened import curves
 
 @dataclass(frozen=True)
 class Measured:
-    """What a sweep needs: base [P, K], change [P, K, N, J], error [P, K, N], activation [P, N]."""
+    """Watched log-probs [P, 2 K], change [P, K, N, J], error [P, K, N], activation [P, N]."""
 
-    base: np.ndarray
+    watched: np.ndarray
     change: np.ndarray
     error: np.ndarray
     activation: np.ndarray
@@ -43,7 +43,7 @@ def measure(
         change = found.values.reshape(P, N, *found.values.shape[1:]).swapaxes(1, 2)
         parts.append(
             Measured(
-                base=base[:, : base.shape[1] // 2],
+                watched=base,
                 change=change.astype(base.dtype),
                 error=found.error.reshape(P, N, -1).swapaxes(1, 2).astype(base.dtype),
                 activation=group.activation.numpy()[prompt, chosen[..., 0], chosen[..., 1]],
@@ -51,7 +51,7 @@ def measure(
             )
         )
     return Measured(
-        base=np.concatenate([part.base for part in parts]),
+        watched=np.concatenate([part.watched for part in parts]),
         change=np.concatenate([part.change for part in parts]),
         error=np.concatenate([part.error for part in parts]),
         activation=np.concatenate([part.activation for part in parts]),

@@ -26,8 +26,8 @@ from negkernel import (
 )
 from negkernel.results import storage
 from negkernel.results.files import Writer
+from negkernel.results.join import join_prompts
 from negkernel.results.ledger import Ledger
-from neurgrad.runs.join import join_prompts
 
 PROMPTS = 8  # of one file: enough rows to fill the engine's batches, few to be lost
 

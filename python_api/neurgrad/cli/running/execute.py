@@ -12,6 +12,7 @@ from typing import Any
 from negkernel import Gradients, Sweep
 from negkernel.model.environment import computing_as, environment
 from negkernel.results.files import Writer
+from negkernel.results.join import join
 from negkernel.results.ledger import Ledger, at_work
 from negkernel.results.manifest import LedgerError, Manifest
 from neurgrad.cli.errors import refuse
@@ -20,7 +21,6 @@ from neurgrad.cli.showing.messages import notes
 from neurgrad.cli.showing.progress import progress
 from neurgrad.cli.showing.report import report
 from neurgrad.cli.showing.terminal import counted, plain
-from neurgrad.runs import join
 
 LONG = 2e12  # FLOPs from which on an estimate of the seconds is worth a trial
 

@@ -13,11 +13,11 @@ from negkernel import Engine, Gradients, Sweep
 from negkernel.answers.plan import Plan
 from negkernel.model.environment import identity
 from negkernel.request.neurons import check_shifts
+from negkernel.results.shards import Shard, rows_per_shard, split, split_prompts
 from negkernel.sites import resolve_site
 from neurgrad.cli.errors import blame, refuse
 from neurgrad.cli.reading.job import Job
 from neurgrad.cli.reading.models import apply_chat, load_engine
-from neurgrad.runs import Shard, rows_per_shard, split
 
 
 class Session:
@@ -62,10 +62,12 @@ class Session:
                 check_shifts(job.shifts, torch.float64 if double else torch.float32)
         self._check_prompts()
         self.unit = "prompt" if job.shifts is None else "row"
-        # Gradients are those of all neurons, whichever of them are shown.
-        per_pair, N = (1, 1) if job.shifts is None else (len(job.shifts), self._N)
-        most = rows_per_shard(sum(p.numel() for p in self.engine.model.parameters()))
-        self.shards = split(len(self.prompts), N, per_pair, most)
+        if job.shifts is None:  # of all neurons, whichever of them are shown
+            each = 16 * self.engine.n_layers * self.engine.n_neurons
+            self.shards = split_prompts(len(self.prompts), each)
+        else:
+            most = rows_per_shard(sum(p.numel() for p in self.engine.model.parameters()))
+            self.shards = split(len(self.prompts), self._N, len(job.shifts), most)
 
     @property
     def kind(self) -> type[Sweep] | type[Gradients]:
@@ -103,10 +105,11 @@ class Session:
 
     def compute(self, shard: Shard) -> Sweep | Gradients:
         """Compute one shard."""
-        job, (p, q), (m, n) = self.job, shard.prompts, shard.neurons
-        if job.shifts is None:
+        job, (p, q) = self.job, shard.prompts
+        if job.shifts is None or shard.neurons is None:
             return self._gradients(p, q)
-        neurons = (self.fixed if self.fixed is not None else self._strongest(p, q))[..., m:n, :]
+        neurons = self.fixed if self.fixed is not None else self._strongest(p, q)
+        neurons = neurons[..., slice(*shard.neurons), :]
         return self.engine.sweep(
             self.prompts[p:q],
             job.targets[p:q],
