@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from negkernel.arguments import check_choice
-from negkernel.delta.trace import LayerTrace, Trace, cap
+from negkernel.delta.trace import LayerTrace, Trace, base_logprob
 from negkernel.families.parts import Block, Description, Norm
 from negkernel.families.resident import resident
 from negkernel.ops.logprob import logprob
@@ -114,7 +114,7 @@ def _frozen(model: Description, base: Trace, added: Added, targets: Tensor) -> T
     scale = _statistic(model.final_norm, base.head.x_final)
     u = _read(model, added.columns) * model.logit_scale
     z0 = model.head.affine(_read_state(model, added.x, scale))
-    start = torch.log_softmax(z0 * model.logit_scale, dim=-1)
+    start = base_logprob(model, z0)
     p = start.exp()
     coefficient = added.coefficient * scale  # [P, I]
     I, V = len(u), start.shape[1]
@@ -184,7 +184,7 @@ def _by_row(
     else:
         n = model.projection.affine(final(x))
     logits = model.head.affine(n)
-    start = torch.log_softmax(cap(logits, model.logit_scale, model.softcap), dim=-1)
+    start = base_logprob(model, logits)
     (P, I), K = hidden.shape, targets.shape[1]
     increase = x.new_empty(P, K, I)
     head = model.head.weight

@@ -272,8 +272,17 @@ def read_out(model: Description, x_final: Tensor) -> HeadTrace:
     if model.head_norm is not None:
         norm_in, n = n, model.head_norm(n)
     logits = model.head.affine(n)
-    logprob = F.log_softmax(cap(logits, model.logit_scale, model.softcap), dim=-1)
-    return HeadTrace(x_final, up, norm_in, logits, logprob)
+    return HeadTrace(x_final, up, norm_in, logits, base_logprob(model, logits))
+
+
+def base_logprob(model: Description, logits: Tensor) -> Tensor:
+    """Log-probs [P, V] of the head's output, prompt by prompt, normalised in float64.
+
+    A float32 sum over the vocabulary is off by 1e-5. Changes of log p would be off by that share
+    of what moves all logits alike, which is often more than what they are themselves.
+    """
+    scores = (cap(own, model.logit_scale, model.softcap) for own in logits)
+    return torch.stack([F.log_softmax(own.double(), dim=-1).to(own) for own in scores])
 
 
 def cap(scores: Tensor, scale: float, softcap: float | None) -> Tensor:

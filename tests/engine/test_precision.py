@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from small_models import build, float64_copy
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from negkernel import Engine
 from negkernel.testing.compare import assert_close
@@ -103,3 +104,23 @@ def test_float32_gradients(prompts, targets):
     delta = Engine(model).gradients(prompts, targets, method="delta")
     largest = np.abs(truth.cg).max(axis=(2, 3), keepdims=True)
     assert_close(delta.cg, truth.cg, budget=1e-5, relative_to=largest)
+
+
+def test_a_long_tail_of_unlikely_tokens_keeps_its_mass():
+    """Tokens too rare for a float32 sum next to a sure one: 60,000 of them hold 1e-3 of p."""
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": False}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, **heads, vocab_size=60_000)).eval()
+    ids, neurons = [5, 9, 2], np.stack([np.repeat([0, 1], 24), np.tile(np.arange(24), 2)], axis=1)
+    with torch.no_grad():
+        h = model.model(torch.tensor([ids])).last_hidden_state[0, -1]
+        alike = torch.randn(16)  # what moves all logits alike moves no probability
+        model.lm_head.weight.copy_(alike - alike @ h / (h @ h) * h + 0.01 * torch.randn(60_000, 16))
+        model.lm_head.weight[7] += 18 * h / (h @ h)
+    arguments = [ids], [7], neurons, [-1.0, 1.0]
+    truth, got = sweeps(model, arguments, delta=("delta", {}))
+    error = np.abs(got["delta"].logprob_shift - truth.logprob_shift).max()
+    # All logits move by up to 10, whose rounding is 1e-6; a float32 sum is off by 6e-5 of that.
+    assert error < 5e-6
+    assert 5e-5 < np.abs(truth.logprob_shift).max() < 5e-4
