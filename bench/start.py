@@ -32,7 +32,7 @@ def run(settings: Settings) -> list[Record]:
     bare = _seconds(["-c", "pass"], settings.repeats)
     records = [
         Record("installed", "core", _measures(megabytes=core, spared=whole - core, goal=SPARED)),
-        Record("installed", "with [all]", _measures(megabytes=whole)),
+        Record("installed", "with all extras", _measures(megabytes=whole)),
         Record("start", "python alone", _measures(seconds=bare)),
     ]
     for name, (words, goal) in times.items():

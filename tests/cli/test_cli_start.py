@@ -1,5 +1,6 @@
 """Starting is quick, help is readable, and the demo and info say what they should."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -49,6 +50,18 @@ def test_help_shows_an_example_that_runs(negkernel):
     status, out, _ = negkernel(*arguments)
     assert status == 0
     assert "Paris" in out
+
+
+def test_a_shell_is_told_what_could_come_next():
+    asked = {"COMP_WORDS": "negkernel sweep --res", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "neurgrad.cli"],
+        env={**os.environ, **asked, "_NEGKERNEL_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["--resume", "--resolution"])
 
 
 def test_the_version(negkernel):

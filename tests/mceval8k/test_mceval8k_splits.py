@@ -157,10 +157,7 @@ def test_report_goes_on_without_a_task(root: Path, tmp_path: Path):
     with pytest.warns(UserWarning, match="left out of the report.*agnews"):
         frame = report(tmp_path, ["agnews", "paws"])
     assert list(frame["task"]) == ["paws", "paws"]
-    with (
-        pytest.warns(UserWarning, match="left out"),
-        pytest.raises(ValueError, match="no task could be read"),
-    ):
+    with pytest.raises(ValueError, match=r"no task could be read: .*agnews"):
         report(tmp_path, ["agnews"])
 
 

@@ -30,7 +30,6 @@ EXAMPLE = (
 
 app = typer.Typer(
     name="negkernel",
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="First steps:  negkernel demo",
@@ -67,7 +66,11 @@ app.command()(command(InfoOptions, info))
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; see :func:`neurgrad.cli.main`."""
-    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given in ([], ["data"]):  # what has commands of its own
+        given.append("--help")
+    if "_NEGKERNEL_COMPLETE" in os.environ:  # a shell asks what could come next
+        app(prog_name="negkernel")
     try:
         # Not `main`, which turns Ctrl-C into an error of its own after an empty line.
         with typer.main.get_command(app).make_context("negkernel", list(given)) as context:

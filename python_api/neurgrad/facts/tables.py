@@ -75,6 +75,8 @@ def check_template(template: str, facts: Sequence[Fact]) -> None:
     except ValueError as error:
         raise ValueError(f"{template!r} is no template: {error}") from None
     wanted = [field for _, field, _, _ in parts if field is not None]
+    if any(form or conversion for _, _, form, conversion in parts):
+        raise ValueError(f"{template!r} formats a column; expected its name alone in the braces")
     known = set().union(*(fact.fields for fact in facts))
     if missing := [field for field in wanted if field not in known]:
         raise ValueError(

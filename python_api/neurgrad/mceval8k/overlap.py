@@ -41,21 +41,21 @@ def report(root: str | Path | None = None, tasks: Iterable[str] | None = None) -
     UserWarning
         For a task that cannot be read; the others are reported.
     """
-    rows = []
+    rows, unread = [], []
     for task in [find(name) for name in tasks] if tasks is not None else TASKS.values():
         try:
             published = read(task, root)
         except ValueError as error:
-            warnings.warn(f"left out of the report: {error}", stacklevel=2)
+            unread.append(error)
             continue
         rows += [
             _row(arrange(task, published, "published")),
             _row(arrange(task, published, "clean")),
         ]
     if not rows:
-        raise ValueError(
-            "no task could be read; see the warnings above for where it was looked for"
-        )
+        raise ValueError(f"no task could be read: {unread[0]}")
+    for why in unread:
+        warnings.warn(f"left out of the report: {why}", stacklevel=2)
     return pd.DataFrame(rows)
 
 

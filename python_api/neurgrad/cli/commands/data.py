@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,11 @@ import typer
 
 from neurgrad.cli.errors import blame
 from neurgrad.cli.reading.asked import Manners, command
+from neurgrad.cli.reading.outputs import check_csv
 from neurgrad.cli.reading.task_options import RootOption
 from neurgrad.cli.showing.documents import print_json
 from neurgrad.cli.showing.messages import notes, step
+from neurgrad.cli.showing.spreadsheets import write_csv
 from neurgrad.cli.showing.terminal import console
 
 # Columns of `neurgrad.mceval8k.report` and their headers; --output has all columns.
@@ -28,7 +31,7 @@ SHOWN = {
     "id_test_in_train": "test\nids\nin\ntrain",
 }
 
-data = typer.Typer(help="Look at the benchmark's data.", no_args_is_help=True)
+data = typer.Typer(help="Look at the benchmark's data.")
 
 
 @data.callback()
@@ -54,17 +57,25 @@ def report(asked: ReportOptions) -> None:
     """Count the records that stand in two splits of a task, for both schemes of splits."""
     import warnings
 
+    if asked.output is not None:
+        with blame("--output", asked.output):
+            check_csv(asked.output)
     with step("reading the tasks"):
+        from neurgrad.mceval8k import TASKS, find
         from neurgrad.mceval8k import report as overlaps
 
-        with blame("--task"), warnings.catch_warnings(record=True) as told:
+        with blame("--task"):
+            names = [find(name).name for name in asked.task or TASKS]
+        with blame("--root", asked.root), warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            frame = overlaps(asked.root, asked.task)
+            frame = overlaps(asked.root, names)
     for warning in told:
         notes.warning("%s", warning.message)
     if asked.output is not None:
+        from negkernel.results.files import replace_file
+
         with blame("--output", asked.output):
-            frame.to_csv(asked.output, index=False)
+            replace_file(asked.output, partial(write_csv, frame))
     if asked.json:
         print_json({"tasks": frame.to_dict(orient="records")})
         return

@@ -10,6 +10,7 @@ import typer
 
 from neurgrad.cli.errors import blame
 from neurgrad.cli.reading.asked import Manners
+from neurgrad.cli.reading.outputs import check_csv
 from neurgrad.cli.showing.documents import print_json
 from neurgrad.cli.showing.messages import step
 from neurgrad.cli.showing.terminal import console, line, tell
@@ -46,6 +47,9 @@ class DemoOptions(Manners):
 
 def demo(asked: DemoOptions) -> None:
     """Sweep and differentiate the embedded models, in seconds and without a network."""
+    if asked.write_prompts is not None:
+        with blame("--write-prompts", asked.write_prompts):
+            check_csv(asked.write_prompts)
     with step("loading"):
         from neurgrad.cli.running.study import study, write_facts
 

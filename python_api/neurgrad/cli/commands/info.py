@@ -116,12 +116,11 @@ def _model_lines(model: str) -> dict[str, str]:
 
     from negkernel import Engine
     from negkernel.model.task import checkpoint_task
-    from neurgrad import demo
-    from neurgrad.cli.reading.models import DEMO
+    from neurgrad.cli.reading.models import find_model
     from neurgrad.cli.showing.quiet import quiet_loading
 
     auto = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM}
-    path = str(demo.folder(DEMO[model])) if model in DEMO else model
+    path = find_model(model)
     with blame("--model", model), quiet_loading():
         config = AutoConfig.from_pretrained(path)
         kind = auto[checkpoint_task(config, None)]

@@ -12,7 +12,7 @@ import typer
 from neurgrad.cli.errors import blame, refuse
 from neurgrad.cli.reading import options as o
 from neurgrad.cli.reading.asked import ModelOptions
-from neurgrad.cli.reading.outputs import check_output
+from neurgrad.cli.reading.outputs import check_csv
 from neurgrad.cli.reading.prompt_files import read_table
 from neurgrad.cli.showing.documents import print_json
 from neurgrad.cli.showing.messages import step
@@ -76,9 +76,7 @@ def prompts(asked: PromptsOptions) -> None:
     if asked.probability is not None and not 0 < asked.probability <= 1:
         refuse("--probability", f"{asked.probability}: expected above 0 and at most 1")
     with blame("--output", asked.output):
-        if asked.output.suffix.lower() != ".csv":
-            raise ValueError("expected a name that ends in .csv")
-        check_output(asked.output)
+        check_csv(asked.output)
     with step(f"reading {asked.file}"):
         import numpy as np
         import pandas as pd
@@ -95,6 +93,8 @@ def prompts(asked: PromptsOptions) -> None:
                 check_template(template, facts)
     with step(f"loading {asked.model}"):
         engine = load_engine(asked.model, asked.dtype, asked.device)
+        if asked.chat:
+            apply_chat(engine, [])
     with blame("--template"):
         templates = asked.template or [default_template(facts, masked=engine.task == "masked")]
     order = np.random.default_rng(asked.seed).permutation(len(facts))

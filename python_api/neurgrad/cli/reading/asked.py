@@ -63,6 +63,7 @@ class JobOptions(ModelOptions):
     position: o.PositionOption = None
     seed: o.SeedOption = 0
     method: o.MethodOption = "auto"
+    memory: o.MemoryOption = None
     dry_run: o.DryRunOption = False
     resume: o.ResumeOption = False
     output: o.OutputOption = None

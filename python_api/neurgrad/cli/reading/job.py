@@ -12,6 +12,7 @@ from neurgrad.cli.reading.neurons import Choice, parse_neurons
 from neurgrad.cli.reading.outputs import STDOUT, check_output, check_plot_folder, run_folder
 from neurgrad.cli.reading.prompt_files import read_prompts
 from neurgrad.cli.reading.shifts import parse_shifts
+from neurgrad.cli.reading.sizes import parse_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,8 @@ class Job:
     output : Path or None
         The file to write; None also where that is stdout.
     position : int, "all" or None
+    memory : int or None
+        Bytes of scratch.
     """
 
     asked: JobOptions
@@ -40,6 +43,7 @@ class Job:
     shifts: np.ndarray | None
     output: Path | None
     position: int | str | None
+    memory: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, beside the model and the prompts."""
@@ -74,6 +78,8 @@ def read_job(asked: JobOptions) -> Job:
         An option that cannot be used; the message names it and its value.
     """
     output = None if asked.output == STDOUT else asked.output
+    if asked.json and asked.output == STDOUT:
+        refuse("--output", "'-': with --json the results go to stdout already; leave one out")
     if output is not None:
         with blame("--output", output):
             check_output(output)
@@ -89,9 +95,13 @@ def read_job(asked: JobOptions) -> Job:
             refuse("--tol", f"{asked.tol}: expected a number between 0 and 1")
         with blame("--shifts", asked.shifts):
             grid = parse_shifts(asked.shifts)
+    memory = None
+    if asked.memory is not None:
+        with blame("--memory", asked.memory):
+            memory = parse_size(asked.memory)
     prompts, targets = _prompts(asked.prompt or [], asked.target or [], asked.prompts)
     position = _position(asked.position)
-    return Job(asked, prompts, targets, choice, grid, output, position)
+    return Job(asked, prompts, targets, choice, grid, output, position, memory)
 
 
 def _position(text: str | None) -> int | str | None:

@@ -20,11 +20,11 @@ DEMO: dict[str, Literal["causal", "masked"]] = {
 }
 
 
-def load_engine(model: str, dtype: str, device: str | None) -> Engine:
+def load_engine(model: str, dtype: str, device: str | None, memory: int | None = None) -> Engine:
     """Load the model that the options name.
 
-    The memory budget is measured now and stays the same for the engine's life, since batches, and
-    with them the last bits, depend on it.
+    The memory budget is `memory`, or measured now; it stays the same for the engine's life, since
+    batches, and with them the last bits, depend on it.
 
     Raises
     ------
@@ -33,17 +33,30 @@ def load_engine(model: str, dtype: str, device: str | None) -> Engine:
     """
     from negkernel import Engine
     from negkernel.model.memory import default_memory_budget
+
+    chosen, path = _device(device), find_model(model)
+    with blame("--model", model), quiet_loading():
+        loaded = Engine.from_pretrained(path, dtype=dtype, device=chosen)
+    budget = default_memory_budget(chosen) if memory is None else memory
+    return Engine(loaded.model, loaded.tokenizer, task=loaded.task, memory_budget=budget)
+
+
+def find_model(model: str) -> str:
+    """Return the folder or the Hub id that ``--model`` names.
+
+    Raises
+    ------
+    typer.BadParameter
+        Nothing, or a folder that is not there.
+    """
     from neurgrad import demo
 
-    chosen = _device(device)
-    path = str(demo.folder(DEMO[model])) if model in DEMO else model
+    if not model.strip():
+        refuse("--model", f"{model!r} is empty: expected a folder, a Hub id, or demo")
     # Not pathlib's: that raises for the home of nobody.
     if model.startswith(("/", ".", "~")) and not os.path.isdir(os.path.expanduser(model)):
         refuse("--model", f"{model!r}: there is no such folder")
-    with blame("--model", model), quiet_loading():
-        loaded = Engine.from_pretrained(path, dtype=dtype, device=chosen)
-    budget = default_memory_budget(chosen)
-    return Engine(loaded.model, loaded.tokenizer, task=loaded.task, memory_budget=budget)
+    return str(demo.folder(DEMO[model])) if model in DEMO else model
 
 
 def apply_chat(engine: Engine, prompts: list[str]) -> list[str]:

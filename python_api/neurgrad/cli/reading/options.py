@@ -160,6 +160,16 @@ TolOption = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Most scratch beside the model, such as 512M or 4G; by default half of what is free, "
+        "up to 1G (6G on a GPU).",
+        rich_help_panel=_HOW,
+    ),
+]
 DryRunOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Print what it will cost and stop.", rich_help_panel=_HOW),

@@ -40,6 +40,13 @@ def check_output(path: Path) -> None:
     _check_folder(path.parent)
 
 
+def check_csv(path: Path) -> None:
+    """Refuse a file that could not be written, or is not named as CSV; errors as `check_output`."""
+    if path.suffix.lower() != ".csv":
+        raise ValueError("expected a name that ends in .csv")
+    check_output(path)
+
+
 def check_plot_folder(path: Path) -> None:
     """Refuse a folder that could not be made or written to.
 
