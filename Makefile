@@ -86,7 +86,8 @@ $(STAMP): setup.py pyproject.toml constraints.txt CMakeLists.txt $(CSRC) | .venv
 	  || echo "The CPU kernels were not built (see $(LOG)); PyTorch runs in their place." >&2
 	@touch $(STAMP)
 
-# What constraints.txt pins and the peers want otherwise is theirs to say in their environment.
+# What constraints.txt pins and the peers want otherwise is theirs to say in their environment. The
+# third TransformerLens, whose class the fourth dropped, lies in a folder beside it.
 $(PEERS)/.installed: constraints-peers.txt $(STAMP)
 	@rm -rf $(PEERS) && $(BIN)/python -m venv --without-pip $(PEERS)
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
@@ -94,5 +95,7 @@ $(PEERS)/.installed: constraints-peers.txt $(STAMP)
 	@PIP_CONSTRAINT=constraints-peers.txt $(BIN)/pip --python $(PEERS)/bin/python install \
 	  "$$(grep '^torch==' constraints.txt)" "$$(grep '^transformers==' constraints.txt)" \
 	  nnsight transformer_lens pyvene captum > $(PEERS)/install.log 2>&1 \
+	  && $(BIN)/pip --python $(PEERS)/bin/python install --no-deps --target $(PEERS)/transformer-lens-3 \
+	  transformer_lens==3.9.0 better_abc==0.0.3 >> $(PEERS)/install.log 2>&1 \
 	  || { tail -n 20 $(PEERS)/install.log >&2; echo "The peers cannot be installed here." >&2; exit 1; }
 	@touch $@

@@ -31,6 +31,7 @@ def main(
         int | None,
         typer.Option(min=1, help="sweep: peak memory of so many rows instead of its speed."),
     ] = None,
+    only: Annotated[str | None, typer.Option(help="peers: one of its workloads, W1 to W6.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="CSV file to append to; default: bench/results/NAME.csv.")
     ] = None,
@@ -41,10 +42,12 @@ def main(
     """
     if rows is not None and benchmark != "sweep":
         raise typer.BadParameter(f"--rows belongs to sweep, not to {benchmark}")
+    if only is not None and benchmark != "peers":
+        raise typer.BadParameter(f"--only belongs to peers, not to {benchmark}")
     # torch's own default is at times half of what the process may use.
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     settings = registry.Settings(
-        repeats=2 if quick else repeats, device=device, quick=quick, rows=rows
+        repeats=2 if quick else repeats, device=device, quick=quick, rows=rows, only=only
     )
     try:
         records = registry.load(benchmark)(settings)

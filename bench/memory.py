@@ -99,14 +99,14 @@ def _measure(
     small, big = prepare(*arguments)
     small()
     gc.collect()
-    before = _resident(device, peak=False)
+    before = resident(device, peak=False)
     start = time.perf_counter()
     result = big()
     seconds = time.perf_counter() - start
-    return result, _resident(device, peak=True) - before, seconds
+    return result, resident(device, peak=True) - before, seconds
 
 
-def _resident(device: str, *, peak: bool) -> int:
+def resident(device: str, *, peak: bool) -> int:
     """Bytes of memory in use now, or at most so far.
 
     Linux's own count of this process: ``ru_maxrss`` starts at what the parent held when it forked,

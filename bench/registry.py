@@ -21,6 +21,7 @@ BENCHMARKS = {
     "spectral": "curves from a few shifts: against the grid, and how honest their errors are",
     "collection": "gradient features of prompts against only reading the prompts",
     "patching": "exact activation patching of all neurons against its first-order estimate",
+    "peers": "nnsight, TransformerLens, pyvene, captum, recipes by hand: costs on a real model",
     "coverage": "every causal and masked type of transformers: the engine against plain forwards",
     "start": "bytes of the installation and seconds of the import and of the help",
     "ranking": "probes' ranking and size search: packed orders against numpy int8",
@@ -41,12 +42,15 @@ class Settings:
         Tiny shapes, a few seconds: a check of the benchmark, not a measurement.
     rows : int or None
         Measure the peak memory of a sweep of so many rows instead of its speed.
+    only : str or None
+        The case that is run, by the beginning of its name.
     """
 
     repeats: int = 5
     device: str = "cpu"
     quick: bool = False
     rows: int | None = None
+    only: str | None = None
 
 
 def load(name: str) -> Callable[[Settings], list[Record]]:

@@ -49,6 +49,7 @@ def one_thread():
         (["attribution"], {"p50_s", "ratio", "error", "peak_gb", "peak_goal_gb"}, 6),
         (["collection"], {"p50_s", "ratio", "error"}, 4),
         (["ranking"], {"p50_s", "ratio", "error"}, 5),
+        (["peers"], {"cpu_s", "wall_s", "ratio", "peak_mb", "lines", "error"}, 68),
         (["start"], {"megabytes", "spared_mb", "seconds", "goal"}, 5),
         (["spectral"], {"neg_within_tol", "honest", "inflation", "rows_a_neuron"}, 2),
         (["sweep", "--rows", "1600"], {"peak_gb", "rows_per_s"}, 1),

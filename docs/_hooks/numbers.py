@@ -2,7 +2,8 @@
 
 ``<!-- tables of bench/results -->`` becomes a short table of every file: what was measured, on
 what, against which goal. ``<!-- fidelity: a, b -->`` becomes the columns a and b of
-``fidelity.csv``, of its newest run.
+``fidelity.csv``, of its newest run. ``<!-- every case of peers: a, b -->`` becomes a table for each
+case of ``peers.csv``, of the newest run in which a contestant took part.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 
 MARK = "<!-- tables of bench/results -->"
 CHOICE = re.compile(r"<!-- ([\w-]+): ([\w, ]+) -->")
+BY_CASE = re.compile(r"<!-- every case of ([\w-]+): ([\w, ]+) -->")
 NOTHING = "Not measured yet."
 RESULTS = Path(__file__).parents[2] / "bench" / "results"
 # Read first to last until the table is as wide as a page; the file has the rest.
 WANTED = (
     "case",
     "contestant",
+    "cpu_s",
     "p50_s",
     "p50_us",
     "seconds",
@@ -44,7 +47,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     if MARK in markdown:
         tables = [_summary(path) for path in sorted(RESULTS.glob("*.csv"))]
         markdown = markdown.replace(MARK, "\n\n".join(filter(None, tables)) or NOTHING)
-    return CHOICE.sub(_chosen, markdown)
+    return CHOICE.sub(_chosen, BY_CASE.sub(_every_case, markdown))
 
 
 def _summary(path: Path) -> str:
@@ -63,6 +66,23 @@ def _chosen(mark: re.Match[str]) -> str:
     if not rows or not set(columns) <= set(rows[0]):
         return NOTHING
     return _table(path, rows, columns)
+
+
+def _every_case(mark: re.Match[str]) -> str:
+    path, columns = RESULTS / f"{mark[1]}.csv", mark[2].split(", ")
+    newest: dict[str, dict[str, dict[str, str]]] = {}
+    rows = _read(path) if path.exists() else []
+    if not rows or not set(columns) <= set(rows[0]):
+        return NOTHING
+    for row in rows:
+        case = newest.setdefault(row["case"], {})
+        if row.get("ratio") or row["contestant"] not in case:
+            case[row["contestant"]] = row
+    tables = (
+        f"### {case}\n\n{_table(path, list(of_case.values()), columns)}"
+        for case, of_case in sorted(newest.items())
+    )
+    return "\n\n".join(tables)
 
 
 def _read(path: Path) -> list[dict[str, str]]:

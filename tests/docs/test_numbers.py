@@ -30,3 +30,9 @@ def test_every_benchmark_has_its_table(tmp_path: Path, monkeypatch: pytest.Monke
     assert "EPYC, commit abc" in page
     assert hook.NOTHING in hook.on_page_markdown("<!-- fidelity: case, no_such_column -->")
     assert hook.NOTHING in hook.on_page_markdown("<!-- unmeasured: case -->")
+    rows = ["1,W1,x,2", "1,W1,y,", "2,W1,x,", "2,W1,y,3", "2,W0,x,1"]
+    (tmp_path / "peers.csv").write_text("\n".join(["commit,case,contestant,ratio", *rows]))
+    page = hook.on_page_markdown("<!-- every case of peers: contestant, ratio -->")
+    assert page.index("### W0") < page.index("### W1")
+    assert "| x | 2 |\n| y | 3 |" in page
+    assert hook.NOTHING in hook.on_page_markdown("<!-- every case of peers: nothing -->")
