@@ -105,6 +105,8 @@ def feed_forward_of(layer: nn.Module) -> FeedForward | None:
 
 def _dense(layer: nn.Module) -> Dense | None:
     for module in layer.modules():
+        if next(module.children(), None) is None:  # asking most for what they lack is slow
+            continue
         for names in _NAMES:
             parts = [None if name is None else part(module, name) for name in names]
             known = [isinstance(one, nn.Module) for one in parts]
