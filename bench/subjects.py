@@ -74,10 +74,10 @@ def _embedded(kind: demo.Kind, device: str, prompts: int, neurons: int) -> Subje
     facts = facts.drop_duplicates(["relation", "subject"])
     known = answered(engine, facts["prompt"].tolist(), facts["answer"].tolist(), limit=prompts)
     ids = engine.gradients(known.prompts, known.targets)
-    chosen = random_neurons(engine, len(known), neurons, seed=0)
+    chosen = random_neurons(engine, len(known.rows), neurons, seed=0)
     model = engine.model.to(device)
     tokens = [list(map(int, one)) for one in ids.prompt_tokens]
     targets = [int(one) for one in np.ravel(ids.target_ids)]
     note = f"{type(model).__name__} of {sum(p.numel() for p in model.parameters()):,} weights"
-    note = f"{note}, {len(known)} facts"
+    note = f"{note}, {len(known.rows)} facts"
     return Subject(f"embedded {kind}", model, engine.tokenizer, tokens, targets, chosen, note)
