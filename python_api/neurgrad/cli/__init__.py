@@ -6,6 +6,8 @@ transformers: a command imports what it runs when it runs.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 
 
@@ -22,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0, 2 for input that cannot be used (one line on stderr says why), 130 after Ctrl-C.
     """
+    # Threads that spin while they wait keep the one they wait for from a core that is shared. Read
+    # when torch is imported; a program that has done so goes on as it is.
+    if "torch" not in sys.modules and "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from neurgrad.cli.app import run
 
     return run(arguments)
