@@ -22,6 +22,7 @@ BENCHMARKS = {
     "collection": "gradient features of prompts against only reading the prompts",
     "patching": "exact activation patching of all neurons against its first-order estimate",
     "peers": "nnsight, TransformerLens, pyvene, captum, recipes by hand: costs on a real model",
+    "autoencoder": "features of a sparse autoencoder, trained here, beside neurons of its layer",
     "coverage": "every causal and masked type of transformers: the engine against plain forwards",
     "start": "bytes of the installation and seconds of the import and of the help",
     "ranking": "probes' ranking and size search: packed orders against numpy int8",

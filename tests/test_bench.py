@@ -45,6 +45,7 @@ def one_thread():
         (["fidelity"], {"correlation", "signs", "neurgrad", "autograd", "seconds"}, 33),
         (["curvature"], {"in_activations", "correlation", "gap", "linear"}, 24),
         (["patching"], {"correlation", "signs", "found_of_10", "median_error"}, 1),
+        (["autoencoder"], {"linear", "correlation", "signs", "top_shift", "top_predicted"}, 2),
         (["masked"], {"p50_s", "ratio", "error", "peak_gb", "peak_goal_gb"}, 4),
         (["attribution"], {"p50_s", "ratio", "error", "peak_gb", "peak_goal_gb"}, 6),
         (["collection"], {"p50_s", "ratio", "error"}, 4),

@@ -89,10 +89,7 @@ def fresh(block: Block, base: LayerTrace, index: Tensor, entries: Entries) -> Te
         neurons, which = torch.unique(entries.neuron, return_inverse=True)
         return _combined(block.mlp.down.columns(neurons), which, change, entries, len(index))
     if isinstance(site, Direction):
-        like = base.x_in
-        out = like.new_zeros(len(index), like.shape[1])
-        add_directions(block, base, out, index, entries)
-        return out
+        return _combined(*_along(block, base, None, index, entries), entries, len(index))
     n_heads = base.attended.shape[1]
     pairs, which = torch.unique(where * n_heads + entries.neuron, return_inverse=True)
     at, head = pairs // n_heads, pairs % n_heads
@@ -114,18 +111,29 @@ def add_directions(
     block: Block, base: LayerTrace, d: Tensor, index: Tensor, entries: Entries
 ) -> None:
     """Shift along directions, in place, in the difference ``d`` [D, H] of their tensor."""
-    site, own = entries.spot.site, (entries.row, entries.neuron)
-    assert isinstance(site, Direction)
-    vectors = site.of(entries.layer, d)
-    change = entries.amount
-    if entries.spot.axis != "signed":
-        now = coordinates(_tensor(block, base, site.stage), vectors)[index] + coordinates(
-            d, vectors
-        )
-        change = shift_amount(now[own], change, entries.spot.axis)
+    vectors, which, change = _along(block, base, d, index, entries)
     weights = d.new_zeros(len(d), len(vectors))
-    weights[own] = change
+    weights[entries.row, which] = change
     d.addmm_(weights, vectors)
+
+
+def _along(
+    block: Block, base: LayerTrace, d: Tensor | None, index: Tensor, entries: Entries
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Directions [U, H] that are shifted, which of them each entry's is, and how far [E].
+
+    ``d`` is what else has changed in their tensor, None for nothing.
+    """
+    site, axis = entries.spot.site, entries.spot.axis
+    assert isinstance(site, Direction)
+    neurons, which = torch.unique(entries.neuron, return_inverse=True)
+    vectors = site.of(entries.layer, base.x_in)[neurons]
+    if axis == "signed":
+        return vectors, which, entries.amount
+    now = coordinates(_tensor(block, base, site.stage), vectors)[index[entries.row], which]
+    if d is not None:
+        now = now + coordinates(d, vectors)[entries.row, which]
+    return vectors, which, shift_amount(now, entries.amount, axis)
 
 
 def _factor(entries: Entries) -> Tensor:

@@ -226,7 +226,10 @@ def _sizes(base: Trace) -> tuple[int, int]:
 def _by_prompt(found: Sequence[tuple[Tensor, Layout]]) -> list[Tensor]:
     """Gradients [K, w, I] of each prompt at its w shifted places, of labels in several parts."""
     parts = [
-        [gradient[own].view(-1, n, gradient.shape[-1]) for _, n, own in at.blocks()]
+        [
+            gradient[own].view((own.stop - own.start) // n, n, gradient.shape[-1])
+            for _, n, own in at.blocks()
+        ]
         for gradient, at in found
     ]
     return [torch.cat(labels, 1).transpose(0, 1) for labels in zip(*parts, strict=True)]

@@ -92,8 +92,9 @@ def head_sites(model: nn.Module, config: Any) -> list[tuple[int, Site]]:
         if output is None:
             found.append((0, Absent()))
             continue
-        width = dense_shape(output)[1]
-        if not isinstance(count, int) or width % count:
+        linear = hasattr(output, "in_features") or hasattr(output, "nf")
+        width = dense_shape(output)[1] if linear else 0
+        if not width or not isinstance(count, int) or width % count:
             raise NotImplementedError(
                 f"layer {index} of {type(model).__name__} projects {width} numbers, which are not "
                 f"{count} heads: its heads cannot be told apart"

@@ -32,6 +32,7 @@ class Direction(Site):
         self.name = self.stage = at
         self.vectors = vectors
         self.catches = catches
+        self._cast: dict[int, Tensor] = {}
 
     def widths(self, feed_forwards: Sequence[FeedForward]) -> np.ndarray:
         """See :class:`Site`."""
@@ -47,7 +48,10 @@ class Direction(Site):
 
     def of(self, layer: int, like: Tensor) -> Tensor:
         """Return a layer's directions [n, H] in the dtype and on the device of ``like``."""
-        return self.vectors[layer].to(like)
+        known = self._cast.get(layer)
+        if known is None or (known.dtype, known.device) != (like.dtype, like.device):
+            known = self._cast[layer] = self.vectors[layer].to(like)
+        return known
 
 
 def coordinates(x: Tensor, vectors: Tensor) -> Tensor:

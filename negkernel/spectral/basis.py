@@ -105,5 +105,6 @@ def _lagrange(nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
     distance = x[:, None] - nodes
     hit = distance == 0
     terms = weight / np.where(hit, 1.0, distance)
-    values = terms / terms.sum(axis=1, keepdims=True)
-    return np.where(hit.any(axis=1, keepdims=True), hit, values)
+    there = hit.any(axis=1, keepdims=True)  # at a node, where the sum of the terms may cancel
+    values = terms / np.where(there, 1.0, terms.sum(axis=1, keepdims=True))
+    return np.where(there, hit, values)

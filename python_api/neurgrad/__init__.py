@@ -3,7 +3,7 @@
 Neuron empirical gradients of real prompts, their pictures, skill-neuron probes and the benchmark
 they are read from. The subpackages are loaded when first used, so that importing ``neurgrad``
 costs nothing: ``analysis``, ``attribution``, ``compat``, ``demo``, ``features``, ``mceval8k``,
-``plots``, ``probes`` and ``runs``.
+``plots``, ``probes``, ``runs`` and ``sae``.
 """
 
 from importlib import import_module
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         plots,
         probes,
         runs,
+        sae,
     )
     from neurgrad.prompt import Prompt
 
@@ -37,6 +38,7 @@ __all__ = [
     "plots",
     "probes",
     "runs",
+    "sae",
 ]
 
 

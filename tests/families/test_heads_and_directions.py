@@ -165,7 +165,7 @@ def test_every_family(kind):
         ]
         agree(*both, fields=("logprob_shift", "activation"))
         for place, axis in zip(PLACES, itertools.cycle(("signed", "scale", "value")), strict=False):
-            given = some_directions(engine, place)
+            given = some_directions(engine, place).take([0, 2, 4])
             both = [
                 engine.sweep(
                     prompts, TARGETS, given, AMOUNTS, axis=axis, method=m, position=position
@@ -174,7 +174,7 @@ def test_every_family(kind):
             ]
             agree(*both, fields=("logprob_shift", "activation"))
         place = PLACES[turn % 3]
-        for what in ({"site": "head"}, {"neurons": some_directions(engine, place)}):
+        for what in ({"site": "head"}, {"neurons": some_directions(engine, place).take([0, 2, 4])}):
             both = [
                 engine.gradients(prompts, TARGETS, method=m, position=position, **what)
                 for m in ("full", "delta")

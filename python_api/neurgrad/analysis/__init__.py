@@ -10,6 +10,7 @@ module                 question                                                 
 ``many_neurons``       do gradients add up over 2^0..2^12 neurons                    Figs. 5, 14
 ``generality``         are linear neurons everywhere, in layers and prompts          Tab. 5
 ``distributions``      how are activations and NEG distributed                       Figs. 10-12
+``directions``         how do an autoencoder's features compare with neurons         none
 =====================  ============================================================  ==============
 
 A :class:`~neurgrad.analysis.study.PromptStudy` measures tables (:mod:`neurgrad.analysis.tables`),
