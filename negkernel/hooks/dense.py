@@ -63,6 +63,11 @@ class HookSite:
 
     def _apply(self, edit: Edit, x: Tensor) -> Tensor:
         turned = self._turned(x)
+        if x.dim() > 3 and list(self.module.children()):
+            raise NotImplementedError(
+                f"{type(self.module).__name__} puts out several streams {list(x.shape)}, in which "
+                "a token is in several places"
+            )
         if turned.shape[-1] != self.total:
             raise NotImplementedError(
                 f"{type(self.module).__name__} computes {turned.shape[-1]} columns where its layer "

@@ -24,13 +24,13 @@ def wrong_heads(patch):
 
 
 def wrong_vectors(patch):
-    own = inject.add_directions
+    own = inject._along
 
-    def twice(block, base, d, *more):
-        own(block, base, d, *more)
-        d *= 2
+    def twice(*given):
+        vectors, which, change = own(*given)
+        return vectors, which, 2 * change
 
-    patch.setattr(inject, "add_directions", twice)
+    patch.setattr(inject, "_along", twice)
 
 
 @pytest.mark.parametrize("name", ASKED)
