@@ -115,9 +115,10 @@ class Engine(ReadingFace, GradientFace):
             What to read beside log p: the change of the logit difference of two targets, the KL
             divergence from the base distribution, the target's rank (and whether the likeliest
             token is another one). The last two take a grid.
-        method : {"auto", "delta", "suffix", "full"}
+        method : {"auto", "delta", "generic", "suffix", "full"}
             "full" runs a whole forward per row, "suffix" last tokens on the prefix KV, "delta"
-            the difference form. "auto" takes the best that serves the model and logs which.
+            the difference form of a known family, "generic" that of any model's own modules
+            (:mod:`negkernel.methods.generic`). "auto" takes the best that serves and logs which.
         check : {"once", "each", False}
             Hold the method against at most three plain forwards of the model, once for each state
             of the model (or for "each" prompt): where they disagree the method is refused.

@@ -17,6 +17,7 @@ from negkernel.judge.verdicts import Verdicts
 from negkernel.methods.base import Method
 from negkernel.methods.forward import input_device
 from negkernel.methods.full import Full
+from negkernel.methods.generic import Generic, Run
 from negkernel.methods.suffix import Suffix
 from negkernel.model.adapt import see, tokenizer_of
 from negkernel.model.memory import default_memory_budget
@@ -73,6 +74,7 @@ class Host:
         self.memory_budget = memory_budget
         self.gemm_dtype = gemm_dtype
         self.verdicts = Verdicts()
+        self._run: Run | None = None
         feed_forwards(self.bare, self.config)  # refuses what is not recognised
 
     def look(self) -> None:
@@ -177,6 +179,13 @@ class Host:
         return input_device(self.model) if device.type == "meta" else device
 
     @property
+    def generic_run(self) -> Run:
+        """What method "generic" computes in, and the operations that it has met so far."""
+        if self._run is None or self._run.precision != self.precision:
+            self._run = Run(self.precision)
+        return self._run
+
+    @property
     def precision(self) -> Precision:
         """Dtypes of states and of matrix products."""
         dtype = self.model.dtype
@@ -249,4 +258,9 @@ class Host:
             return Suffix(self.model, self.feed_forwards, self.budget)
         if name == "full":
             return Full(self.model, self.feed_forwards)
+        if name == "generic":
+            causal = self.task == "causal"
+            return Generic(
+                self.model, self.feed_forwards, self.generic_run, self.budget, causal=causal
+            )
         return Delta(describe(self.model, self.precision, self.task), self.budget)

@@ -64,7 +64,9 @@ class Sizes:
         """FLOPs of one shifted forward that enters at `layer` [...] and reaches some positions."""
         if method == "full":
             return np.full(layer.shape, self.prefill(S))
-        above = np.full(layer.shape, self.L) if method == "suffix" else self.L - 1 - layer
+        above = (
+            self.L - 1 - layer if method in ("delta", "generic") else np.full(layer.shape, self.L)
+        )
         return above * self.layers(carried, S) + self.head
 
     def gradient(self, S: float, carried: int, K: int, method: str) -> float:

@@ -28,7 +28,7 @@ class Plan:
     Attributes
     ----------
     method : str
-        What will run: "delta", "suffix" or "full".
+        What will run: "delta", "generic", "suffix" or "full".
     prompts, rows : int
         Prompts, and shifted forwards beside them; 0 rows for gradients. Of a spectral sweep those
         to be expected, since the curves decide how many they need.

@@ -47,7 +47,7 @@ class GradientFace(ModelFace):
         ----------
         neurons : Directions, optional
             Gradients along these instead.
-        method : {"auto", "delta", "full"}
+        method : {"auto", "delta", "generic", "full"}
             "delta": one prefill without a graph and a single-token VJP per label (over all tokens
             in a masked model, labels together); "full": a graph over the whole prompt and one
             backward per label, through the model's modules.

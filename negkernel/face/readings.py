@@ -109,3 +109,16 @@ class ReadingFace(ModelFace):
         return plan_sweep(
             self, request, runner, grid, how, resolution=resolution, calibrate=calibrate
         )
+
+    @guarded
+    def explain(self) -> dict[str, dict[str, int]]:
+        """Say how ``method="generic"`` has computed the model's operations so far.
+
+        Returns
+        -------
+        dict
+            "exact": how often each operation had a rule of :mod:`negkernel.methods.generic`;
+            "computed twice": those that had none, ``f(b + d) - f(b)`` in float64.
+        """
+        run = self._host.generic_run
+        return {"exact": dict(run.exact), "computed twice": dict(run.fallen)}

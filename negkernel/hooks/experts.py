@@ -49,6 +49,28 @@ class Experts:
         """Whether every expert is a gated MLP."""
         return _gated(self.module)
 
+    @property
+    def number(self) -> int:
+        """How many experts there are."""
+        return _size(self.module)[0]
+
+    def columns(self, name: str) -> slice:
+        """Where the neurons "gate" or "up" are among the outputs of :meth:`first`."""
+        return _columns(self.module, name, _size(self.module)[1])
+
+    def first(self, e: int, x: Any) -> Any:
+        """Outputs of expert ``e``'s first projection for tokens ``x`` [T, H]."""
+        return _linear(self.module, "gate_up_proj" if self.gated else "up_proj", e, x)
+
+    def activate(self, inner: Any) -> Any:
+        """What the down projection reads, from what :meth:`first` gives."""
+        act = self.module._apply_gate if self.gated else self.module.act_fn
+        return act(inner)
+
+    def second(self, e: int, hidden: Any) -> Any:
+        """Outputs of expert ``e``."""
+        return _linear(self.module, "down_proj", e, hidden)
+
     def site(self, name: str) -> ExpertSite:
         """Return where the resolved site ``name`` can be caught."""
         return ExpertSite(self.module, name)
@@ -121,27 +143,25 @@ def _forward(module: Any, given: tuple[Tensor, ...], name: str, edit: Edit) -> T
     routed = torch.zeros_like(share, dtype=torch.bool).scatter(1, chosen, True)[:, :E]
     used = [(e, routed[:, e].nonzero()[:, 0]) for e in routed.any(0).nonzero()[:, 0].tolist()]
 
-    gated = _gated(module)
-    first = "gate_up_proj" if gated else "up_proj"
-    inner = x.new_zeros(T, E, 2 * n if gated else n)
+    experts = Experts(module)
+    inner = x.new_zeros(T, E, 2 * n if experts.gated else n)
     for e, tokens in used:
-        inner[tokens, e] = _linear(module, first, e, x[tokens])
+        inner[tokens, e] = experts.first(e, x[tokens])
     if name != "post":
         columns = _columns(module, name, n)
         changed = edit(inner[..., columns].reshape(T, -1))
         if changed is not None:
             inner[..., columns] = changed.view(T, E, n)
     hidden = x.new_zeros(T, E, n)
-    activate = module._apply_gate if gated else module.act_fn
     for e, tokens in used:
-        hidden[tokens, e] = activate(inner[tokens, e])
+        hidden[tokens, e] = experts.activate(inner[tokens, e])
     if name == "post":
         changed = edit(hidden.reshape(T, -1))
         hidden = hidden if changed is None else changed.view(T, E, n)
 
     out = torch.zeros_like(x)
     for e, tokens in used:
-        expert = _linear(module, "down_proj", e, hidden[tokens, e]) * share[tokens, e, None]
+        expert = experts.second(e, hidden[tokens, e]) * share[tokens, e, None]
         out = out.index_add(0, tokens, expert.to(out.dtype))
     return out
 
@@ -178,13 +198,11 @@ def _size(module: Any) -> tuple[int, int]:
 
 def routed_experts(layer: nn.Module) -> Experts | None:
     """Return a layer's routed experts, None where none are laid out as :class:`Experts` says."""
-    for module in layer.modules():
-        if _plain(module):
-            return Experts(module)
-    return None
+    return next((Experts(module) for module in layer.modules() if routed(module)), None)
 
 
-def _plain(experts: Any) -> bool:
+def routed(experts: Any) -> bool:
+    """Whether a module is routed experts as :class:`Experts` lays them out."""
     first = getattr(experts, "gate_up_proj", getattr(experts, "up_proj", None))
     down = getattr(experts, "down_proj", None)
     if not (isinstance(first, Tensor) and isinstance(down, Tensor) and first.dim() == 3):

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METHODS = ("auto", "delta", "suffix", "full")
+METHODS = ("auto", "delta", "generic", "suffix", "full")
 CHECKS = ("once", "each")
 # "full" once more, for models whose rows disturb each other in a batch.
 ALONE = "full, one row at a time"
 # What can answer which kind of question, best first.
 _SERVING = {
-    ("rows", "causal"): ("delta", "suffix", "full", ALONE),
-    ("rows", "masked"): ("delta", "full", ALONE),
-    ("gradients", "causal"): ("delta", ALONE),
-    ("gradients", "masked"): ("delta", ALONE),
+    ("rows", "causal"): ("delta", "generic", "suffix", "full", ALONE),
+    ("rows", "masked"): ("delta", "generic", "full", ALONE),
+    ("gradients", "causal"): ("delta", "generic", ALONE),
+    ("gradients", "masked"): ("delta", "generic", ALONE),
     ("path gradients", "causal"): ("delta", "full"),
     ("path gradients", "masked"): ("full",),
 }
@@ -204,8 +204,9 @@ def _unserved(
         said_of_each = "; ".join(f"{label}: {reason}" for label, reason in reasons.items())
         return NotImplementedError(f"no method serves this {name}. {said_of_each}")
     reason = next(iter(reasons.values()))
-    others = [label for label in _SERVING[asked.kind, host.task] if _name(label) != asked.method]
-    advice = "" if not others else f". Use method={_name(others[0])!r} (or 'auto')"
+    names = dict.fromkeys(_name(label) for label in _SERVING[asked.kind, host.task])
+    others = " or ".join(repr(name) for name in names if name != asked.method)
+    advice = f". Use method={others} (or 'auto')" if others else ""
     return NotImplementedError(
         f"method={asked.method!r} does not serve this {name}: {reason}{advice}"
     )

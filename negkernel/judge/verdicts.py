@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 Class = tuple[int, int]
 Slopes = Callable[[Method, Request], Gradients]
 
+# Methods whose rows carry differences in the dtype of states.
+DIFFERENCES = ("delta", "generic")
+
 
 @dataclass
 class Verdicts:
@@ -106,7 +109,7 @@ def hear(
             against = Reference(host.given, host.feed_forwards, reference.site, dense)
             report_kernels(reference, against, trial)
         found = disagreement(method, against, trial, Noise.of(eps))
-        if found and method.name == "delta" and eps > HALF and not quantized:
+        if found and method.name in DIFFERENCES and eps > HALF and not quantized:
             found = _in_float32(method, against, trial, eps) and found
         if found:
             raise NotImplementedError(found)
@@ -149,7 +152,7 @@ def hear_slopes(
         return
     eps = max(largest_eps(host.model, quantized=True), _rounding(host))
     noise = Noise.of(eps)
-    if method.name == "delta":  # its rows are differences: their rounding is a share of the effect
+    if method.name in DIFFERENCES:  # rounding of their rows is a share of the effect
         noise = replace(noise, base=Noise.of(0.0).base)
     trial = trials(request, each=False, vocabulary=host.config.vocab_size)[0]
     some = replace(

@@ -34,6 +34,11 @@ class OwnModules(ABC):
 
     rows: int  # of one batch
 
+    @property
+    def state_eps(self) -> float:
+        """Rounding of the states that rows are subtracted as."""
+        return float(torch.finfo(self.model.dtype).eps)
+
     @abstractmethod
     def tokens(self, length: int) -> int:
         """Tokens that a row of a prompt of ``length`` tokens runs through the model."""
@@ -91,7 +96,7 @@ class OwnModules(ABC):
                 if slopes[0] is not None
                 else None,
                 shifted=lambda rows, run=run: run(rows).logprob_shift,  # type: ignore[misc]
-                state_eps=torch.finfo(self.model.dtype).eps,
+                state_eps=self.state_eps,
             )
 
     def groups(self, request: Request) -> Iterator[tuple[int, int]]:

@@ -100,7 +100,7 @@ def test_what_a_layer_does_not_have():
     with pytest.raises(NotImplementedError, match=r"has no 'mlp_out'.*at='residual'"):
         engine.sweep(PROMPTS, TARGETS, Directions(1, V, "mlp_out"), [1.0])
     residual = engine.sweep(PROMPTS, TARGETS, Directions(1, V), [1.0])
-    assert residual.method in ("suffix", "full")
+    assert residual.method in ("generic", "suffix", "full")
     for layer in engine.model.model.layers:
         layer.self_attn.out = layer.self_attn.o_proj
         del layer.self_attn.o_proj

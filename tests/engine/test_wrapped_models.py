@@ -168,7 +168,7 @@ def test_hooks_on_a_bridge_run_while_they_are_there(model, right):
     engine = Engine(bridge)
     numbers(engine)
     hook = model.model.layers[1].mlp.hook_out.register_forward_hook(lambda m, args, out: 3 * out)
-    assert engine.method_for() == "suffix"
+    assert engine.method_for() in ("generic", "suffix")
     with torch.no_grad():
         logits = bridge(torch.tensor([IDS]))[0, -1]
     base, shifted, _ = numbers(engine)

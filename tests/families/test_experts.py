@@ -1,4 +1,4 @@
-"""Mixtures of experts: auto takes suffix, and a neuron of a routed expert is what it says."""
+"""Mixtures of experts: auto takes generic, and a neuron of a routed expert is what it says."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def engine(request):
     return engine_of(request.param)
 
 
-def test_auto_takes_suffix_and_says_why(engine, caplog):
+def test_auto_takes_generic_and_says_why(engine, caplog):
     with caplog.at_level(logging.INFO, logger="negkernel"):
         sweep = engine.sweep(PROMPTS, TARGETS, NEURONS, SHIFTS)
-    assert sweep.method == "suffix"
-    assert "method suffix" in caplog.text
+    assert sweep.method == "generic"
+    assert "method generic" in caplog.text
     assert engine.model.config.model_type in caplog.text
     with pytest.raises(NotImplementedError, match="suffix"):
         engine.sweep(PROMPTS, TARGETS, NEURONS, SHIFTS, method="delta")

@@ -84,7 +84,7 @@ def test_again_when_the_model_changed(change, counted):
     ask(engine)
     runs.clear()
     CHANGES[change](model)
-    assert ask(engine).method == ("suffix" if change == "a hook" else "delta")
+    assert ask(engine).method in (("generic", "suffix") if change == "a hook" else ("delta",))
     assert runs[:3] == [1, 1, 1]
 
 
@@ -161,4 +161,4 @@ def test_why_is_in_the_log(caplog):
     model.model.norm.register_forward_hook(lambda *args: None)
     with caplog.at_level(logging.INFO, "negkernel"):
         ask(Engine(model))
-    assert "method suffix: module 'model.norm' carries a forward hook" in caplog.text
+    assert "method generic: module 'model.norm' carries a forward hook" in caplog.text

@@ -74,7 +74,7 @@ class JobOptions(ModelOptions):
 class SweepOptions(JobOptions):
     """What ``sweep`` can be asked."""
 
-    shifts: o.ShiftsOption = o.PAPER_SHIFTS
+    shifts: o.ShiftsOption = "-10:10:0.2"
     axis: o.AxisOption = "magnitude"
     resolution: o.ResolutionOption = "grid"
     tol: o.TolOption = 1e-3
@@ -94,7 +94,6 @@ class TaskOptions(ModelOptions):
     shots: t.ShotsOption = None
     splits: t.SplitsOption = "both"
     limit: t.LimitOption = None
-    test_limit: t.TestLimitOption = None
     labels: t.LabelsOption = None
     root: t.RootOption = None
     light: t.LightOption = False

@@ -10,7 +10,7 @@ import typer
 # Spelled out here because their homes import torch; a test holds them against those.
 Site = Literal["paper", "up", "gate", "pre", "post"]
 Axis = Literal["magnitude", "signed", "scale", "value"]
-Method = Literal["auto", "delta", "suffix", "full"]
+Method = Literal["auto", "delta", "generic", "suffix", "full"]
 Resolution = Literal["grid", "spectral"]
 DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 
@@ -101,7 +101,6 @@ NeuronsOption = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
-PAPER_SHIFTS = "-2:2:0.04"  # its range for linear neurons, which `reproduce` takes too
 ShiftsOption = Annotated[
     str,
     typer.Option(
