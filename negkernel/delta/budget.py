@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from negkernel.families.parts import Description
@@ -36,16 +36,17 @@ class Budget:
     model: Description
     memory: int
 
-    def base(self, length: int, positions: int) -> int:
-        """Bytes of the base of a prompt of ``length`` tokens that carries ``positions``.
+    def base(self, length: int, positions: int, shared: int = 0) -> int:
+        """Bytes that a prompt of ``length`` tokens that carries ``positions`` adds to a base.
 
-        A prefix that prompts share is counted for each: an upper bound.
+        Its first ``shared`` tokens are other prompts' too: of these it has only the copy of keys
+        and values, of one layer at a time, that its rows and gradients read.
         """
         model, (hidden, inner, heads, kv) = self.model, self._widths
         kept = model.n_layers * (4 * hidden + 2 * inner + 3 * heads - 2 * kv)
         transient = 4 * hidden + 3 * inner + 3 * heads
-        token = model.n_layers * 2 * kv + transient
-        return self._size * (positions * kept + 4 * model.head.shape[0] + length * token)
+        own = (length - shared) * (model.n_layers * 2 * kv + transient) + shared * 4 * kv
+        return self._size * (positions * kept + 4 * model.head.shape[0] + own)
 
     def row(self, length: int, positions: int) -> int:
         """Bytes of a row that carries ``positions`` of a prompt of ``length`` tokens, in a batch.
@@ -67,8 +68,12 @@ class Budget:
 
     def held(self, positions: int) -> int:
         """How many rows that carry ``positions`` may be between two layers at once."""
-        hidden, share = self._widths[0], HELD_FOR_BROUGHT if self.model.brought else HELD
-        return max(1, int(share * self.memory) // (positions * hidden * self._size))
+        share = HELD_FOR_BROUGHT if self.model.brought else HELD
+        return max(1, int(share * self.memory) // self.between(positions))
+
+    def between(self, positions: int) -> int:
+        """Bytes of a row that carries ``positions`` and waits between two layers."""
+        return positions * self._widths[0] * self._size
 
     def descending(self, labels: int, positions: int) -> int:
         """How many prompts' gradients of so many labels may be between two layers at once."""
@@ -83,9 +88,25 @@ class Budget:
         one = kept + 4 * length * kv + 4 * inner + 2 * model.head.shape[0]
         return max(1, int(self.memory / 2 / (model.n_layers * one * self._size)))
 
-    def groups(self, needs: Iterable[int]) -> Iterator[tuple[int, int]]:
-        """Split prompts whose bases need so many bytes into runs that fit in half of the memory."""
-        return groups(needs, self.memory // 2)
+    def groups(
+        self, sizes: Sequence[tuple[int, int]], shared: Callable[[int, int], int] | None
+    ) -> Iterator[tuple[int, int]]:
+        """Split prompts into runs whose bases fit in half of the memory.
+
+        Parameters
+        ----------
+        sizes : list of (int, int)
+            Tokens of each prompt, and the positions that it carries.
+        shared : callable, optional
+            See :meth:`negkernel.delta.prefix_tree.Beginnings.shared`.
+        """
+
+        def saved(first: int, p: int) -> int:
+            if shared is None:
+                return 0
+            return self.base(*sizes[p]) - self.base(*sizes[p], shared(first, p))
+
+        return groups([self.base(*size) for size in sizes], self.memory // 2, saved)
 
     @property
     def _widths(self) -> tuple[int, int, int, int]:
@@ -100,15 +121,20 @@ class Budget:
         return self.model.precision.state.itemsize
 
 
-def groups(needs: Iterable[int], budget: int) -> Iterator[tuple[int, int]]:
+def groups(
+    needs: Iterable[int], budget: int, saved: Callable[[int, int], int] = lambda first, p: 0
+) -> Iterator[tuple[int, int]]:
     """Split P >= 1 prompts into runs ``first:last`` that need no more than ``budget`` together.
 
-    A prompt that needs more has a group to itself.
+    A prompt that needs more has a group to itself. ``saved(first, p)`` is what prompt p need not
+    bring into a group that begins at ``first``; it is asked of each prompt in turn.
     """
     first = p = used = 0
     for p, need in enumerate(needs):
-        if p > first and used + need > budget:
+        own = need - saved(first, p)
+        if p > first and used + own > budget:
             yield first, p
             first, used = p, 0
-        used += need
+            own = need - saved(first, p)
+        used += own
     yield first, p + 1

@@ -15,6 +15,7 @@ from negkernel.delta.head import Wanted
 from negkernel.delta.inject import activations
 from negkernel.delta.integrated import path_gradients
 from negkernel.delta.positions import Carried, Layout, carried
+from negkernel.delta.prefix_tree import Beginnings
 from negkernel.delta.propagate import propagate
 from negkernel.delta.trace import Trace, trace
 from negkernel.families.parts import Description
@@ -181,7 +182,16 @@ class Delta:
         longest, widest = (max(size) for size in zip(*sizes, strict=True))
         at_once = min(rows, self.budget.batch(longest, widest))
         bases = min(sum(self.budget.base(*size) for size in sizes), self.budget.memory // 2)
-        return bases + at_once * self.budget.row(longest, widest)
+        between = min(rows, self.budget.held(widest)) * self.budget.between(widest)
+        return bases + at_once * self.budget.row(longest, widest) + between
+
+    def passes(self, request: Request, rows: int) -> int:
+        """How often all layers are read for so many rows of each prompt: bases, then rows."""
+        longest, widest = (max(size) for size in zip(*self._sizes(request), strict=True))
+        batch = self.budget.batch(longest, widest)
+        at_once = batch * max(1, self.budget.held(widest) // batch)
+        groups = self.groups(request)
+        return sum(1 + -(-(last - first) * rows // at_once) for first, last in groups)
 
     def _activations(self, base: Trace, neurons: Tensor, site: Site) -> Tensor:
         """Base activations [P, N], on the CPU, of ``neurons`` [P, N, 2] where they are shifted."""
@@ -199,7 +209,10 @@ class Delta:
 
     def groups(self, request: Request | Work) -> Iterator[tuple[int, int]]:
         """Split prompts into runs whose traces fit in half of the memory budget."""
-        return self.budget.groups(self.budget.base(*size) for size in self._sizes(request))
+        shared = None
+        if self.model.causal:
+            shared = Beginnings(request.tokens, self.model.rotary_length).shared
+        return self.budget.groups(self._sizes(request), shared)
 
     def _sizes(self, request: Request | Work) -> list[tuple[int, int]]:
         """Tokens of each prompt, and the positions that it carries."""

@@ -8,6 +8,7 @@ every few-shot preamble once, needs no padding, and gives each prompt what it wo
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+SHARING = 1.25  # a common first token is none
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Packing:
         The nodes in the order in which they were added, in runs that share their predecessors.
     length : Tensor [T] int64
         A prompt length from which the node's RoPE frequencies follow (see ``Description``).
+    shares : bool
+        Prompts have many more tokens, one by one, than there are nodes.
     """
 
     tokens: Tensor
@@ -47,6 +52,7 @@ class Packing:
     paths: list[Tensor]
     segments: list[Segment]
     length: Tensor
+    shares: bool = False
 
     @property
     def last(self) -> Tensor:
@@ -77,7 +83,7 @@ def pack(
         own = arrays[i]
         shared = 0
         if sharing and before is not None and keys[i] == keys[before]:
-            shared = _common_prefix(arrays[before], own)
+            shared = common_prefix(arrays[before], own)
         n_new = len(own) - shared
         new = np.arange(n_nodes, n_nodes + n_new)
         paths[i] = new if before is None else np.concatenate([paths[before][:shared], new])
@@ -94,7 +100,38 @@ def pack(
         paths=[torch.from_numpy(path) for path in paths],
         segments=segments,
         length=torch.from_numpy(np.concatenate(lengths)),
+        shares=sum(map(len, arrays)) > SHARING * n_nodes,
     )
+
+
+class Beginnings:
+    """Finds out what prompts share with those that are in a group already.
+
+    Parameters
+    ----------
+    prompts : list of list of int
+    length_key : callable
+        As of :func:`pack`.
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[int]], length_key: Callable[[int], Any]):
+        self._prompts, self._key = prompts, length_key
+        self._group: list[tuple[Any, list[int]]] = []
+
+    def shared(self, first: int, p: int) -> int:
+        """Add prompt p to a group, anew where it is the ``first`` one: its tokens that are there.
+
+        Prompts of a group are added one after the other.
+        """
+        tokens = self._prompts[p]
+        own = self._key(len(tokens)), list(tokens)
+        if p == first:
+            self._group = []
+        place = bisect.bisect(self._group, own)
+        beside = self._group[max(0, place - 1) : place + 1]
+        self._group.insert(place, own)
+        arrays = [np.asarray(other) for key, other in beside if key == own[0]]
+        return max((common_prefix(one, np.asarray(own[1])) for one in arrays), default=0)
 
 
 def gather(x: Tensor, index: Tensor) -> Tensor:
@@ -119,7 +156,8 @@ def pad_paths(paths: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.stack(padded), length
 
 
-def _common_prefix(a: np.ndarray, b: np.ndarray) -> int:
+def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
+    """How many tokens two prompts begin with alike."""
     n = min(len(a), len(b))
     differ = np.nonzero(a[:n] != b[:n])[0]
     return int(differ[0]) if len(differ) else n

@@ -171,7 +171,8 @@ class Trace:
     def prefix(self, layer: int, window: int | None) -> Prefix:
         """Pack the keys and values that the read positions see, but their own.
 
-        Batches of the same prompts, as those of one sweep often are, get the same tensors.
+        Batches of the same prompts, as those of one sweep often are, get the same tensors; of
+        prompts that share a beginning, whose copies may be far more than their base, one layer's.
 
         Returns
         -------
@@ -179,6 +180,8 @@ class Trace:
         """
         asked = window, self.first, self.n_prompts
         if layer not in self._prefixes or self._prefixes[layer][0] != asked:
+            if self.packing.shares:
+                self._prefixes.clear()
             self._prefixes.pop(layer, None)  # two at a time would need more memory than one
             self._prefixes[layer] = asked, self._packed(layer, window)
         return self._prefixes[layer][1]
