@@ -25,6 +25,8 @@ BENCHMARKS = {
     "autoencoder": "features of a sparse autoencoder, trained here, beside neurons of its layer",
     "coverage": "every causal and masked type of transformers: the engine against plain forwards",
     "start": "bytes of the installation and seconds of the import and of the help",
+    "plan": "seconds that a plan predicts against those that the call takes",
+    "scale": "rows a second and weights read: in memory, with layers on disk, in two processes",
     "ranking": "probes' ranking and size search: packed orders against numpy int8",
 }
 

@@ -52,6 +52,8 @@ def one_thread():
         (["ranking"], {"p50_s", "ratio", "error"}, 5),
         (["peers"], {"cpu_s", "wall_s", "ratio", "peak_mb", "lines", "error"}, 68),
         (["start"], {"megabytes", "spared_mb", "seconds", "goal"}, 5),
+        (["plan"], {"predicted_s", "seconds", "ratio", "within"}, 8),
+        (["scale"], {"rows_per_s", "ratio", "passes", "read_gb"}, 6),
         (["spectral"], {"neg_within_tol", "honest", "inflation", "rows_a_neuron"}, 2),
         (["sweep", "--rows", "1600"], {"peak_gb", "rows_per_s"}, 1),
     ],

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from negkernel.answers.costs import Sizes
+from negkernel.answers.costs import Sizes, on_devices, prefills
+from negkernel.answers.trial import Size, try_out
 from negkernel.arguments import check_flag
 from negkernel.methods.base import Method
 from negkernel.request.directions import Directions
 from negkernel.request.prompts import Request
 
-TRIAL_SECONDS = 0.4  # a trial batch that takes at least this long is trusted
-TRIAL_ROWS = 2048
 # Rows of a curve that a spectral sweep refines once: what most need at the default tolerance.
 SPECTRAL_ROWS = 4
 
@@ -40,6 +37,14 @@ class Plan:
         Memory of the results.
     seconds : float or None
         Estimate from a trial on this machine; None without one.
+    device_bytes : dict
+        Memory of each device: its weights, and the scratch. Weights that are fetched when they are
+        needed are those of "elsewhere".
+    weight_bytes, passes : int
+        Bytes of weights that a pass over all layers reads, and how many passes there are; 0 passes
+        where the method does not tell.
+    bound_rows : int or None
+        Rows of a pass from which on arithmetic takes longer than reading the weights, by the trial.
     """
 
     method: str
@@ -50,6 +55,10 @@ class Plan:
     result_bytes: int
     seconds: float | None = None
     resolution: str = "grid"
+    device_bytes: dict[str, int] = field(default_factory=dict)
+    weight_bytes: int = 0
+    passes: int = 0
+    bound_rows: int | None = None
 
     def __str__(self) -> str:
         price = "" if self.seconds is None else f", about {_duration(self.seconds)}"
@@ -61,61 +70,100 @@ class Plan:
             f"{self.prompts:,} prompt{'s' * (self.prompts != 1)}{rows}, "
             f"{self.flops:.2g} FLOP{price}; "
             f"{_size(self.scratch_bytes)} of scratch, {_size(self.result_bytes)} of results; "
-            f"method {self.method}"
+            f"{_size(self.weight_bytes)} of weights a pass{self._bound}; method {self.method}"
         )
 
+    @property
+    def _bound(self) -> str:
+        passes = f" x {self.passes:,}" if self.passes else ""
+        if self.bound_rows is None:
+            return passes
+        return f"{passes}, bound by arithmetic from {self.bound_rows:,} rows"
 
-def plan_gradients(
-    engine: Any, request: Request, runner: Method, how: dict[str, Any], *, calibrate: bool
-) -> Plan:
-    """Price gradients; see :meth:`negkernel.Engine.plan`.
 
-    Parameters
+@dataclass(frozen=True)
+class Question:
+    """What is priced, and by whom it would be answered.
+
+    Attributes
     ----------
     engine : Engine
-        Whose model runs.
     request : Request
         P prompts with K targets each.
     runner : Method
         What will run.
     how : dict
-        Further keywords of :meth:`Engine.gradients`.
+        Further keywords of the engine's question.
     """
+
+    engine: Any
+    request: Request
+    runner: Method
+    how: dict[str, Any]
+
+    def first(self, n: int) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments that ask of the first n prompts."""
+        request = self.request
+        if request.summed:
+            at: Any = "all"
+        else:
+            own = request.elsewhere
+            at = None if own is None else [position[0] for position in own[:n]]
+        asked = [request.tokens[:n], request.target_ids[:n].tolist()]
+        return asked, {"method": self.runner.name, "position": at, **self.how}
+
+    def carried(self) -> list[int]:
+        """How many positions of each prompt a shift reaches."""
+        lengths = [len(ids) for ids in self.request.tokens]
+        if self.engine.task == "masked":
+            return lengths
+        return [n - min(at) for n, at in zip(lengths, self.request.shifted, strict=True)]
+
+    def memory(self, sizes: Sizes, rows: int) -> dict[str, Any]:
+        """What a plan says of memory and of weights."""
+        scratch = self.runner.scratch(self.request, rows)
+        devices = on_devices(self.engine.model)
+        here = {
+            name: n + scratch for name, n in devices.items() if name not in ("elsewhere", "disk")
+        }
+        each = getattr(self.runner, "passes", None)
+        return {
+            "scratch_bytes": scratch,
+            "device_bytes": {**devices, **here},
+            "weight_bytes": sizes.weight_bytes,
+            "passes": 0 if each is None else each(self.request, -(-rows // len(self.request))),
+        }
+
+
+def plan_gradients(question: Question, *, calibrate: bool) -> Plan:
+    """Price gradients; see :meth:`negkernel.Engine.plan`."""
     check_flag("calibrate", calibrate)
+    engine, request, runner = question.engine, question.request, question.runner
     sizes, (P, K) = Sizes.of(engine), request.target_ids.shape
-    prices = [
-        sizes.gradient(len(ids), n, K, runner.name)
-        for ids, n in zip(request.tokens, _carried(engine, request), strict=True)
-    ]
+    bases = prefills(sizes, request, runner, engine.task)
+    prices = bases + _slopes(sizes, question)
     seconds = None
     if calibrate:
-        n, spent = 0, 0.0
-        while n < P and spent < TRIAL_SECONDS:
-            n = min(P, 4 * n) or 1
-            few = [request.tokens[:n], request.target_ids[:n].tolist()]
-            at = _position(request, slice(0, n))
-            start = time.perf_counter()
-            engine.gradients(*few, method=runner.name, position=at, **how)
-            spent = time.perf_counter() - start
-        seconds = spent * sum(prices) / sum(prices[:n])
-    results = (P * (K + 1) * sizes.L * sizes.I + P * K) * sizes.itemsize
+
+        def run(size: Size) -> None:
+            asked, how = question.first(size[0])
+            engine.gradients(*asked, **how)
+
+        seconds = try_out(run, lambda size: float(prices[: size[0]].sum()), (P, 1)).seconds
     return Plan(
         method=runner.name,
         prompts=P,
         rows=0,
-        flops=float(sum(prices)),
-        scratch_bytes=runner.scratch(request, P * K),
-        result_bytes=results,
+        flops=float(prices.sum()),
+        result_bytes=(P * (K + 1) * sizes.L * sizes.I + P * K) * sizes.itemsize,
         seconds=seconds,
+        **question.memory(sizes, P * K),
     )
 
 
 def plan_sweep(
-    engine: Any,
-    request: Request,
-    runner: Method,
+    question: Question,
     grid: tuple[np.ndarray | Directions, np.ndarray],
-    how: dict[str, Any],
     *,
     resolution: str,
     calibrate: bool,
@@ -124,111 +172,73 @@ def plan_sweep(
 
     Parameters
     ----------
-    engine, request, runner
-        As of :func:`plan_gradients`.
+    question : Question
     grid : int array [N, 2] or [P, N, 2] or Directions, float array [J]
         Checked neurons and shifts.
-    how : dict
-        Further keywords of :meth:`Engine.sweep`.
     resolution : {"grid", "spectral"}
         A spectral sweep also takes the gradients of its prompts.
     """
     check_flag("calibrate", calibrate)
+    engine, request, runner = question.engine, question.request, question.runner
     sizes, (P, K) = Sizes.of(engine), request.target_ids.shape
-    lengths, carried = [len(ids) for ids in request.tokens], _carried(engine, request)
     given, shifts = grid
     neurons = given.pairs if isinstance(given, Directions) else given
     spectral = resolution == "spectral"
     J = min(len(shifts), SPECTRAL_ROWS) if spectral else len(shifts)
     pairs = np.broadcast_to(neurons, (P, *neurons.shape[-2:]))
     N = pairs.shape[1]
-    bases = sum(map(sizes.prefill, lengths))
-    slopes = sum(sizes.gradient(*own, K, runner.name) for own in zip(lengths, carried, strict=True))
-    prefills = slopes if spectral else bases
-    per_row = [
-        sizes.row(*own, runner.name) for own in zip(lengths, carried, pairs[..., 0], strict=True)
-    ]
-    row_flops = J * float(np.sum(per_row))
-    seconds = None
+    prefill = prefills(sizes, request, runner, engine.task)
+    slopes = _slopes(sizes, question) if spectral else np.zeros(P)
+    lengths = [len(ids) for ids in request.tokens]
+    carried = question.carried()
+
+    def of_rows(p: int, neurons: slice | np.ndarray = slice(None)) -> float:
+        layers = pairs[p, neurons, 0]
+        return float(sizes.row(lengths[p], carried[p], layers, runner.name).sum())
+
+    rows_once = sum(map(of_rows, range(P)))
+    tried = None
     if calibrate:
-        p = int(np.argmax(lengths))
-        spread = np.linspace(0, N - 1, min(N, 16)).astype(int)
-        asked = [request.tokens[p]], [request.target_ids[p].tolist()]
-        at = _position(request, slice(p, p + 1))
+        # Rows of a trial enter at layers in the same proportions as all do.
+        spread = np.random.default_rng(0).permutation(N)
 
-        def run(n: int) -> None:
-            chosen, some = spread[: max(1, n // J)], np.resize(shifts, min(n, J))
-            few = given.take(chosen) if isinstance(given, Directions) else pairs[p, chosen]
-            engine.sweep(*asked, few, some, method=runner.name, position=at, **how)
+        def run(size: Size) -> None:
+            p, rows = size
+            chosen, some = spread[: max(1, rows // J)], np.resize(shifts, min(rows, J))
+            few = given.take(chosen) if isinstance(given, Directions) else pairs[:p, chosen]
+            asked, how = question.first(p)
+            engine.sweep(*asked, few, some, **how)
 
-        def cost(n: int) -> float:
-            return float(np.sum(per_row[p][spread[: max(1, n // J)]])) * min(n, J)
+        def cost(size: Size) -> float:
+            p, rows = size
+            if (p, rows) == (P, N * J):
+                return float(prefill.sum()) + J * rows_once
+            chosen = spread[: max(1, rows // J)]
+            ran = min(rows, J) * sum(of_rows(one, chosen) for one in range(p))
+            return float(prefill[:p].sum()) + ran
 
-        per_prompt, per_flop = trial(run, cost, most=len(spread) * J)
-        seconds = P * per_prompt + per_flop * (row_flops + prefills - bases)
+        tried = try_out(run, cost, (P, N * J))
+    flops = float(prefill.sum()) + J * rows_once
+    more = float(slopes.sum())
     return Plan(
         method=runner.name,
         prompts=P,
         rows=P * N * J,
-        flops=prefills + row_flops,
-        scratch_bytes=runner.scratch(request, P * N * J),
+        flops=flops + more,
         result_bytes=(P * N * (K * (len(shifts) + 1) + 1)) * sizes.itemsize,
-        seconds=seconds,
+        seconds=None if tried is None else tried.seconds * (flops + more) / flops,
         resolution=resolution,
+        bound_rows=None if tried is None else tried.bound,
+        **question.memory(sizes, P * N * J),
     )
 
 
-def _carried(engine: Any, request: Request) -> list[int]:
-    """How many positions of each prompt a shift reaches."""
-    lengths = [len(ids) for ids in request.tokens]
-    if engine.task == "masked":
-        return lengths
-    return [n - min(at) for n, at in zip(lengths, request.shifted, strict=True)]
-
-
-def _position(request: Request, prompts: slice) -> Any:
-    """Where neurons of some prompts are shifted, as :class:`Engine` takes it."""
-    if request.summed:
-        return "all"
-    return None if request.elsewhere is None else [at[0] for at in request.elsewhere[prompts]]
-
-
-def trial(
-    run: Callable[[int], Any], cost: Callable[[int], float], most: int
-) -> tuple[float, float]:
-    """Time batches of growing size.
-
-    Parameters
-    ----------
-    run : callable
-        ``run(n)`` computes n rows of one prompt.
-    cost : callable
-        ``cost(n)``: the FLOPs of those rows.
-    most : int
-        Rows that there are.
-
-    Returns
-    -------
-    per_prompt, per_flop : float
-        Seconds of a prompt without rows, and seconds of each FLOP of a row.
-    """
-    run(1)  # whatever a process does once
-    few, n = _timed(run, 1), 1
-    seconds = few
-    while n < min(most, TRIAL_ROWS) and seconds < TRIAL_SECONDS:
-        n = min(4 * n, most, TRIAL_ROWS)
-        seconds = _timed(run, n)
-    if n == 1:
-        return 0.0, few / cost(1)
-    # On a busy machine the small batch may be the slower one.
-    per_flop = max(seconds - few, 0.1 * seconds) / (cost(n) - cost(1))
-    return max(0.0, few - per_flop * cost(1)), per_flop
-
-
-def _timed(run: Callable[[int], Any], n: int) -> float:
-    start = time.perf_counter()
-    run(n)
-    return time.perf_counter() - start
+def _slopes(sizes: Sizes, question: Question) -> np.ndarray:
+    """FLOPs of each prompt's gradients [P], beside its prefill."""
+    K, name = question.request.K, question.runner.name
+    lengths = [len(ids) for ids in question.request.tokens]
+    own = zip(lengths, question.carried(), strict=True)
+    return np.array([sizes.gradient(S, carried, K, name) for S, carried in own])
 
 
 def _duration(seconds: float) -> str:

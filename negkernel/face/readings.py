@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from negkernel.answers import readout
-from negkernel.answers.plan import Plan, plan_gradients, plan_sweep
+from negkernel.answers.plan import Plan, Question, plan_gradients, plan_sweep
 from negkernel.face.model import ModelFace
 from negkernel.judge.choice import Asked, choose
 from negkernel.model.exclusive import guarded
@@ -98,7 +98,8 @@ class ReadingFace(ModelFace):
         how = {"site": site, "axis": axis}
         if neurons is None:
             runner = choose(host, request, Asked(method, host.site(site), check, "gradients"))
-            return plan_gradients(self, request, runner, {"site": site}, calibrate=calibrate)
+            asked = Question(self, request, runner, {"site": site})
+            return plan_gradients(asked, calibrate=calibrate)
         pairs, where = host.place(neurons, site)
         widths = where.widths(host.feed_forwards)
         pairs = check_neurons(pairs, len(request), widths, where.noun)
@@ -106,9 +107,8 @@ class ReadingFace(ModelFace):
         Spot.of(where, axis, amounts)
         runner = choose(host, request, Asked(method, where, check))
         grid = neurons if isinstance(neurons, Directions) else pairs, amounts
-        return plan_sweep(
-            self, request, runner, grid, how, resolution=resolution, calibrate=calibrate
-        )
+        asked = Question(self, request, runner, how)
+        return plan_sweep(asked, grid, resolution=resolution, calibrate=calibrate)
 
     @guarded
     def explain(self) -> dict[str, dict[str, int]]:
