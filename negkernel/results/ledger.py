@@ -24,12 +24,11 @@ from typing import Any
 
 from negkernel.results.files import Writer, claimed, replace_file, sha256, write_text
 from negkernel.results.group import Group
-from negkernel.results.manifest import FILE, LedgerError, Manifest, check_part
+from negkernel.results.manifest import FILE, Manifest, check_part
 
 log = logging.getLogger(__name__)
 
 POLL = 0.1  # seconds between looks at parts that other processes are at
-ADOPTED = ("threads", "memory_budget")  # of an environment: a process can take them over
 _MANIFEST, _WORKER = "manifest", "worker-"  # what locks belong to
 _MEMBER = ".member-"  # of a group, that has finished
 
@@ -151,7 +150,7 @@ class Ledger:
             if not mine:
                 return False
             if not self.whole(part):  # nobody finished it meanwhile
-                self._check_environment()
+                self.manifest.check_environment(self._here or {}, self.folder)
                 if self.path(part, ".json").exists():
                     log.warning("%s was altered; it is computed again", self.path(part))
                 for suffix, write in compute(part).items():
@@ -163,16 +162,6 @@ class Ledger:
     def _record(self, part: str) -> str:
         found = {suffix: sha256(self.path(part, suffix)) for suffix in self.suffixes}
         return json.dumps({"part": part, "run": self._id, "sha256": found}) + "\n"
-
-    def _check_environment(self) -> None:
-        here = {} if self._here is None else self._here
-        for name, value in self.manifest.environment.items():
-            if name not in ADOPTED and here.get(name) != value:
-                raise LedgerError(
-                    f"the work in {self.folder} was started with {name} {value}, and here it is "
-                    f"{here.get(name)}: its last bits would differ from part to part; go on as it "
-                    "was started, or delete the folder to start again"
-                )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 FORMAT, VERSION = "negkernel-run", 2
 FILE = "manifest.json"
+ADOPTED = ("threads", "memory_budget")  # of an environment: a process can take them over
 
 _PART = re.compile(r"(?!manifest$)[A-Za-z0-9][A-Za-z0-9_-]{0,199}")  # no path out of the folder
 _KINDS = {"kind": str, "asked": dict, "environment": dict, "parts": list | None}
@@ -123,6 +124,22 @@ class Manifest:
         raise LedgerError(
             f"{folder} holds {reason}; ask the same, choose another folder, or delete it"
         )
+
+    def check_environment(self, here: Mapping[str, Any], where: Path) -> None:
+        """Refuse a process whose results would differ in the last bits.
+
+        Raises
+        ------
+        LedgerError
+            Names what differs from what the work was started with.
+        """
+        for name, value in self.environment.items():
+            if name not in ADOPTED and here.get(name) != value:
+                raise LedgerError(
+                    f"the work in {where} was started with {name} {value}, and here it is "
+                    f"{here.get(name)}: its last bits would differ from part to part; go on as it "
+                    "was started, or delete the folder to start again"
+                )
 
 
 def check_part(name: Any, where: Path) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import multiprocessing
+import os
 import random
 import signal
 import subprocess
@@ -128,7 +129,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(stopped, facts: Pat
 
 
 def test_processes_given_the_same_command_share_it(facts: Path, tmp_path: Path):
-    """Of three workers one is killed: no part is computed twice, and the bits are those of one."""
+    """Of three workers two are killed and one comes later: no part is computed twice or lost."""
     start(ask(facts, tmp_path / "whole.safetensors")).join()
     output = tmp_path / "shared.safetensors"
     folder = tmp_path / "shared.safetensors.run"
@@ -141,10 +142,12 @@ def test_processes_given_the_same_command_share_it(facts: Path, tmp_path: Path):
             for path in folder.glob("prompts-*.json"):
                 stamp = path.stat().st_mtime_ns
                 assert seen.setdefault((run, path.name), stamp) == stamp, "computed twice"
-        if len(seen) >= 2:
+        if len(seen) >= 2 and len(workers) == 3:
             workers[0].kill()
+            workers[1].kill()
+            workers.append(start(ask(facts, output, "--resume")))
         time.sleep(0.002)
-    assert [worker.exitcode for worker in workers[1:]] == [0, 0]
+    assert [worker.exitcode for worker in workers[2:]] == [0, 0]
     assert_same_bits(Sweep.load(output), Sweep.load(tmp_path / "whole.safetensors"))
     assert {p.name for p in tmp_path.iterdir()} == {"whole.safetensors", "shared.safetensors"}
 
@@ -172,3 +175,99 @@ def test_a_full_disk_keeps_what_is_finished_and_says_how_to_go_on(
     status, _, err = negkernel(*ask(facts, output, "--resume"))
     assert (status, output.exists()) == (0, True)
     assert "going on after" in err
+
+
+def finished(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("prompts-*.json")}
+
+
+@pytest.fixture
+def rank(monkeypatch: pytest.MonkeyPatch):
+    """Make this process one of three that a launcher has started."""
+
+    def become(number: int) -> None:
+        monkeypatch.setenv("RANK", str(number))
+        monkeypatch.setenv("WORLD_SIZE", "3")
+
+    return become
+
+
+@pytest.fixture
+def few(facts: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "few.csv"
+    pd.read_csv(facts).head(40).to_csv(path, index=False)
+    return path
+
+
+def test_of_processes_that_were_started_together_a_late_one_begins_nothing_anew(
+    few: Path, tmp_path: Path, negkernel, rank
+):
+    output, folder = tmp_path / "out.csv", tmp_path / "out.csv.run"
+    rank(1)
+    status, out, err = negkernel(*ask(few, output))
+    assert (status, out) == (0, ""), err
+    written, kept = output.read_bytes(), finished(folder)
+    assert len(kept) > 1
+    rank(0)
+    status, out, err = negkernel(*ask(few, output))
+    assert status == 0, err
+    assert "Wrote" in out
+    assert finished(folder) == kept
+    rank(2)
+    status, out, err = negkernel(*ask(few, output, "--seed", "7"))
+    assert (status, out) == (2, "")
+    assert err.splitlines()[-1].count("--seed 0, not 7") == 1
+    status, out, _ = negkernel(*ask(few, output))
+    assert (status, out) == (0, "")
+    assert sorted(os.listdir(tmp_path)) == ["few.csv", "out.csv"]
+    assert output.read_bytes() == written
+
+
+def test_processes_that_were_started_together_need_a_run_to_share(negkernel, facts: Path, rank):
+    rank(0)
+    status, out, err = negkernel("sweep", "--model", "demo", "--prompts", facts, *SMALL)
+    assert (status, out) == (2, "")
+    assert "--output: missing: 3 processes" in err
+
+
+@pytest.mark.parametrize("command", ["sweep", "grad"])
+def test_parts_without_locks_are_joined(few: Path, tmp_path: Path, negkernel, command: str):
+    shifts = SMALL[2:] if command == "sweep" else ()
+    given = (command, "--model", "demo", "--prompts", few, "--neurons", "random:5", *shifts)
+    assert negkernel(*given, "--output", tmp_path / "whole.csv")[0] == 0
+    output = tmp_path / "parts.csv"
+    for part in ("1/3", "3/3"):
+        status, out, err = negkernel(*given, "--output", output, "--shard", part)
+        assert status == 0, err
+    assert f"2 of 3 shards are kept in {output}.run" in out
+    status, _, err = negkernel("join", output)
+    assert status == 2
+    assert "1 of 3 shards are not finished, or were altered (number 2)" in err
+    assert negkernel(*given, "--output", output, "--shard", "2/3")[0] == 0
+    status, out, err = negkernel("join", output)
+    assert status == 0, err
+    assert f"Wrote {output}" in out
+    assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not output.with_name("parts.csv.run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (("--shard", "4/3", "--output", "x.csv"), "i from 0 to n - 1"),
+        (("--shard", "1", "--output", "x.csv"), "expected i/n"),
+        (("--shard", "1/0", "--output", "x.csv"), "i from 0 to n - 1"),
+        (("--shard", "1/2"), "needs the --output FILE"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(facts: Path, negkernel, given: tuple, reason: str):
+    status, out, err = negkernel("grad", "--model", "demo", "--prompts", facts, *given)
+    assert (status, out) == (2, "")
+    assert "--shard" in err
+    assert reason in err
+
+
+def test_what_is_no_run_is_not_joined(negkernel, tmp_path: Path):
+    status, out, err = negkernel("join", tmp_path / "none.csv")
+    assert (status, out) == (2, "")
+    assert "holds no kept work" in err

@@ -14,6 +14,7 @@ from neurgrad.cli.commands.data import data
 from neurgrad.cli.commands.demo import DemoOptions, demo
 from neurgrad.cli.commands.grad import grad
 from neurgrad.cli.commands.info import InfoOptions, info
+from neurgrad.cli.commands.join import JoinOptions, join
 from neurgrad.cli.commands.probe import EPILOG as PROBE_EPILOG
 from neurgrad.cli.commands.probe import probe
 from neurgrad.cli.commands.prompts import EPILOG as PROMPTS_EPILOG
@@ -57,6 +58,7 @@ def negkernel(
 app.command()(command(DemoOptions, demo))
 app.command(epilog=EXAMPLE.format("sweep"))(command(SweepOptions, sweep))
 app.command(epilog=EXAMPLE.format("grad"))(command(JobOptions, grad))
+app.command()(command(JoinOptions, join))
 app.command(epilog=PROMPTS_EPILOG)(command(PromptsOptions, prompts))
 app.command(epilog=EPILOG)(command(ReproduceOptions, reproduce))
 app.command(epilog=PROBE_EPILOG)(command(TaskOptions, probe))

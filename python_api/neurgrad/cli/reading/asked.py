@@ -66,6 +66,8 @@ class JobOptions(ModelOptions):
     memory: o.MemoryOption = None
     dry_run: o.DryRunOption = False
     resume: o.ResumeOption = False
+    shard: o.ShardOption = None
+    ray: o.RayOption = None
     output: o.OutputOption = None
     plot: o.PlotOption = None
 

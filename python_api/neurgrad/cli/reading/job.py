@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ class Job:
     position : int, "all" or None
     memory : int or None
         Bytes of scratch.
+    part : (int, int) or None
+        Compute every so-many-th shard only, from which one on, and join none.
     """
 
     asked: JobOptions
@@ -44,6 +47,7 @@ class Job:
     output: Path | None
     position: int | str | None
     memory: int | None = None
+    part: tuple[int, int] | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, beside the model and the prompts."""
@@ -86,7 +90,9 @@ def read_job(asked: JobOptions) -> Job:
     if asked.plot is not None:
         with blame("--plot", asked.plot):
             check_plot_folder(asked.plot)
-    _check_resume(output, asked.resume)
+    part = None if asked.shard is None else _part(asked.shard)
+    _check_shared(asked, output)
+    _check_resume(output, asked.resume or part is not None)
     with blame("--neurons", asked.neurons):
         choice = parse_neurons(asked.neurons)
     grid = None
@@ -101,7 +107,31 @@ def read_job(asked: JobOptions) -> Job:
             memory = parse_size(asked.memory)
     prompts, targets = _prompts(asked.prompt or [], asked.target or [], asked.prompts)
     position = _position(asked.position)
-    return Job(asked, prompts, targets, choice, grid, output, position, memory)
+    return Job(asked, prompts, targets, choice, grid, output, position, memory, part)
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Read ``i/n``, i from 0 to n - 1 or from 1 to n: first shard and step."""
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if found is None:
+        refuse("--shard", f"{text!r}: expected i/n, as 1/4")
+    i, n = int(found[1]), int(found[2])
+    if not (n and i <= n):
+        refuse("--shard", f"{text!r}: expected i from 0 to n - 1, or from 1 to n")
+    return i % n, n
+
+
+def _check_shared(asked: JobOptions, output: Path | None) -> None:
+    """Refuse to share a run that is kept nowhere."""
+    if output is not None or asked.dry_run:
+        return
+    if asked.shard is not None:
+        refuse("--shard", f"{asked.shard!r}: needs the --output FILE of the run that is shared")
+    from negkernel.results.group import Group
+
+    group = Group.here()
+    if group is not None:
+        refuse("--output", f"missing: {group.size} processes were started to share a run")
 
 
 def _position(text: str | None) -> int | str | None:
@@ -141,10 +171,13 @@ def _check_resume(output: Path | None, resume: bool) -> None:
     folder = run_folder(output)
     if not (folder / "manifest.json").exists():
         return
+    from negkernel.results.group import Group
     from negkernel.results.ledger import busy
-    from negkernel.results.manifest import Manifest
+    from negkernel.results.manifest import FILE, Manifest
 
-    if not resume and not busy(folder):  # of those at work on it, this process becomes one
+    begun, group = (folder / FILE).stat().st_mtime, Group.here()
+    ours = group is not None and begun >= group.since
+    if not (resume or ours or busy(folder)):  # of those at work on it, this process becomes one
         refuse(
             "--output",
             f"{str(output)!r}: an unfinished run towards it is kept in {folder}; add --resume to "

@@ -182,6 +182,25 @@ ResumeOption = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Compute every N-th part of the run towards --output, without waiting for others; "
+        "'negkernel join OUTPUT' puts them together.",
+        rich_help_panel=_HOW,
+    ),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Compute on the Ray cluster there; local: on one of this machine.",
+        rich_help_panel=_HOW,
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +87,7 @@ def kept_in(job: Job) -> Iterator[Path]:
     try:
         yield folder_path
     finally:
-        if folder_path.exists() and not any(folder_path.iterdir()):
+        with suppress(OSError):  # it is gone, or somebody has put something into it
             folder_path.rmdir()
 
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from negkernel import Gradients, Sweep
-from negkernel.model.environment import computing_as, environment
+from negkernel.model.environment import computing_as
 from negkernel.results.files import Writer
+from negkernel.results.group import Group
 from negkernel.results.join import join
 from negkernel.results.ledger import Ledger, at_work
 from negkernel.results.manifest import LedgerError, Manifest
 from neurgrad.cli.errors import refuse
+from neurgrad.cli.running.cluster import Cluster, Compute
 from neurgrad.cli.running.session import Session
 from neurgrad.cli.showing.messages import notes
 from neurgrad.cli.showing.progress import progress
-from neurgrad.cli.showing.report import report
+from neurgrad.cli.showing.report import Showing, report
 from neurgrad.cli.showing.terminal import counted, plain
 
 LONG = 2e12  # FLOPs from which on an estimate of the seconds is worth a trial
@@ -34,21 +37,21 @@ def execute(session: Session, folder: Path) -> bool:
         False after Ctrl-C.
     """
     job = session.job
-    names = [shard.name for shard in session.shards]
-    asked = session.settings()
-    wanted = Manifest.of(asked["command"], asked, environment(session.engine), names)
     plan = session.plan(calibrate=False)
     if plan.flops > LONG:
         plan = session.plan(calibrate=True)
     notes.info("%s", plan)
     with ExitStack() as work:
         try:
-            ledger = work.enter_context(at_work(folder, wanted))
+            ledger = work.enter_context(at_work(folder, session.manifest))
             work.enter_context(computing_as(session.engine, ledger.manifest.environment))
             complete = _compute(session, ledger)
+            if job.part is not None:
+                _say_part(session, ledger)
+                return complete
             result = _finished(session, ledger)
             if result is not None:
-                report(session, result, complete=complete)
+                report(Showing.of(job, session.fixed), result, complete=complete)
         except LedgerError as error:
             refuse("--resume" if job.asked.resume else "--output", str(error))
         except OSError as error:
@@ -60,26 +63,28 @@ def execute(session: Session, folder: Path) -> bool:
                 f"{folder}: then add --resume to go on",
             )
         if complete and job.output is not None:
-            ledger.discard()
+            ledger.discard(Group.here())
     return complete
 
 
 def _compute(session: Session, ledger: Ledger) -> bool:
-    shards = {shard.name: shard for shard in session.shards}
-    units = {name: session.units(shard) for name, shard in shards.items()}
-    total = sum(units.values())
-    missing = ledger.missing()
+    units = {shard.name: session.units(shard) for shard in session.shards}
+    names = list(units)
+    if session.job.part is not None:
+        first, step = session.job.part
+        names = names[first::step]
+    total = sum(units[name] for name in names)
+    missing = ledger.missing(names)
     done = before = total - sum(units[name] for name in missing)
     if done:
         notes.info("going on after %s of %s", f"{done:,}", counted(total, session.unit))
     start = time.perf_counter()
-
-    def compute(name: str) -> dict[str, Writer]:
-        return {".safetensors": session.compute(shards[name]).save}
-
     try:
-        with progress(total, done, f"{session.unit}s") as advance:
-            for name in ledger.share(missing, compute):
+        with (
+            _workers(session, ledger.manifest) as (compute, at_once),
+            progress(total, done, f"{session.unit}s") as advance,
+        ):
+            for name in ledger.share(missing, compute, at_once):
                 done += units[name]
                 advance(units[name])
     except KeyboardInterrupt:
@@ -95,6 +100,21 @@ def _compute(session: Session, ledger: Ledger) -> bool:
     return True
 
 
+@contextmanager
+def _workers(session: Session, manifest: Manifest) -> Iterator[tuple[Compute, int]]:
+    """What computes a shard of that name, and how many at a time: this process, or a cluster's."""
+    shards = {shard.name: shard for shard in session.shards}
+    if session.job.asked.ray is not None:
+        with Cluster(session.job, manifest, shards) as cluster:
+            yield cluster, cluster.size
+        return
+
+    def compute(name: str) -> dict[str, Writer]:
+        return {".safetensors": session.compute(shards[name]).save}
+
+    yield compute, 1
+
+
 def _finished(session: Session, ledger: Ledger) -> Sweep | Gradients | None:
     """Join the finished shards of all prompts that have theirs; None where no prompt has."""
     missing = set(ledger.missing())
@@ -102,6 +122,14 @@ def _finished(session: Session, ledger: Ledger) -> Sweep | Gradients | None:
     shards = [shard for shard in session.shards if shard.prompts not in unfinished]
     results: list[Any] = [session.kind.load(ledger.path(shard.name)) for shard in shards]
     return join(shards, results) if shards else None
+
+
+def _say_part(session: Session, ledger: Ledger) -> None:
+    done = len(session.shards) - len(ledger.missing())
+    print(
+        f"{done} of {counted(len(session.shards), 'shard')} are kept in {plain(ledger.folder)}; "
+        f"when all are: negkernel join {plain(session.job.output)}"
+    )
 
 
 def _resume_command() -> str:

@@ -11,8 +11,9 @@ import torch
 
 from negkernel import Engine, Gradients, Sweep
 from negkernel.answers.plan import Plan
-from negkernel.model.environment import identity
+from negkernel.model.environment import environment, identity
 from negkernel.request.neurons import check_shifts
+from negkernel.results.manifest import Manifest
 from negkernel.results.shards import Shard, rows_per_shard, split, split_prompts
 from negkernel.sites import resolve_site
 from neurgrad.cli.errors import blame, refuse
@@ -68,6 +69,12 @@ class Session:
         else:
             most = rows_per_shard(sum(p.numel() for p in self.engine.model.parameters()))
             self.shards = split(len(self.prompts), self._N, len(job.shifts), most)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What a folder of this job's shards says that it holds."""
+        names = [shard.name for shard in self.shards]
+        return Manifest.of(self.kind.kept_as, self.settings(), environment(self.engine), names)
 
     @property
     def kind(self) -> type[Sweep] | type[Gradients]:

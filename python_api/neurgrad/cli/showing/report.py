@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from negkernel import Gradients, Sweep
+from negkernel.results.group import Group
 from neurgrad.cli.reading.neurons import Choice
 from neurgrad.cli.reading.outputs import STDOUT, write_result
 from neurgrad.cli.showing.documents import print_json
@@ -18,10 +19,12 @@ from neurgrad.cli.showing.tables import key_values, neuron_table
 from neurgrad.cli.showing.terminal import console, counted, plain
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from negkernel.answers.plan import Plan
-    from neurgrad.cli.running.session import Session
+    from neurgrad.cli.reading.job import Job
 
 SHOWN_PROMPTS, SHOWN_NEURONS = 3, 16
 
@@ -33,12 +36,16 @@ def report_plan(plan: Plan, n_shards: int, *, json: bool) -> None:
         return
     about = "about " if plan.resolution == "spectral" else ""
     seconds = "not estimated" if plan.seconds is None else f"{plan.seconds:,.1f}"
+    passes = f", {plan.passes:,} passes" if plan.passes else ""
+    bound = f", bound by arithmetic from {plan.bound_rows:,} rows" if plan.bound_rows else ""
     lines = {
         "method": plan.method,
         "prompts": f"{plan.prompts:,}",
         "rows": f"{about}{plan.rows:,} shifted forwards",
         "FLOPs": f"{plan.flops:.3g}",
         "scratch": f"{plan.scratch_bytes:,} bytes at most",
+        "memory": ", ".join(f"{name} {n:,} bytes" for name, n in plan.device_bytes.items()),
+        "weights": f"{plan.weight_bytes:,} bytes a pass{passes}{bound}",
         "results": f"{plan.result_bytes:,} bytes",
         "seconds": f"{seconds} (estimate)",
         "shards": f"{n_shards:,}, each kept as it finishes",
@@ -46,7 +53,42 @@ def report_plan(plan: Plan, n_shards: int, *, json: bool) -> None:
     console().print(key_values("What it would cost", lines))
 
 
-def report(session: Session, result: Sweep | Gradients, *, complete: bool) -> None:
+@dataclass(frozen=True)
+class Showing:
+    """How a result is shown.
+
+    Attributes
+    ----------
+    neurons : Choice
+        Of gradients, which are shown.
+    fixed : int array [N, 2] or None
+        Those, unless they depend on the prompt.
+    output : Path or None
+        The file to write; :data:`STDOUT` is CSV to stdout, None tables.
+    plot : Path or None
+        Folder to draw into.
+    json : bool
+    silent : bool
+        Nothing goes to stdout.
+    """
+
+    neurons: Choice
+    fixed: np.ndarray | None
+    output: Path | None
+    plot: Path | None
+    json: bool
+    silent: bool = False
+
+    @classmethod
+    def of(cls, job: Job, fixed: np.ndarray | None) -> Showing:
+        """As a job asks; of processes that were started together, the first one speaks."""
+        asked, group = job.asked, Group.here()
+        if group is not None and group.rank > 0:
+            return cls(job.neurons, fixed, asked.output, plot=None, json=False, silent=True)
+        return cls(job.neurons, fixed, asked.output, asked.plot, asked.json)
+
+
+def report(showing: Showing, result: Sweep | Gradients, *, complete: bool) -> None:
     """Write, draw and print a result, as far as it was asked for.
 
     Parameters
@@ -54,14 +96,14 @@ def report(session: Session, result: Sweep | Gradients, *, complete: bool) -> No
     complete : bool
         A part of the result is only printed, and only where there is no file to go on with.
     """
-    job, asked = session.job, session.job.asked
-    frame = chosen_frame(result, job.neurons, session.fixed)
+    frame = chosen_frame(result, showing.neurons, showing.fixed)
     _warn_of_nan(result)
-    to_stdout = asked.output == STDOUT
-    say: Callable[[str], Any] = notes.info if asked.json or to_stdout else _print_line
-    if complete and asked.json:
+    output, to_stdout = showing.output, showing.output == STDOUT
+    aside = showing.json or to_stdout or showing.silent
+    say: Callable[[str], Any] = notes.info if aside else _print_line
+    if complete and showing.json:
         print_json(_document(result, frame))
-    elif job.output is None and not (to_stdout or asked.json):
+    elif output is None and not showing.json:
         _print_tables(frame)
     if not complete:
         return
@@ -69,14 +111,14 @@ def report(session: Session, result: Sweep | Gradients, *, complete: bool) -> No
         write_csv(frame, None)
     if isinstance(result, Sweep):
         say(_summary(result))
-    if job.output is not None:
-        whole = job.output.suffix.lower() == ".safetensors"
-        write_result(result, None if whole else frame, job.output)
-        say(f"Wrote {job.output}")
-    if asked.plot is not None:
+    if output is not None and not to_stdout:
+        whole = output.suffix.lower() == ".safetensors"
+        write_result(result, None if whole else frame, output)
+        say(f"Wrote {output}")
+    if showing.plot is not None:
         from neurgrad.plots import draw_all
 
-        for path in draw_all(result, asked.plot):
+        for path in draw_all(result, showing.plot):
             say(f"Drew {path}")
 
 
