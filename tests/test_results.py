@@ -216,7 +216,11 @@ def test_sweep_frame_has_one_row_a_prompt_target_and_neuron(targets_per_prompt, 
     frame = sweep.to_frame()
     assert [*frame.columns[:5]] == ["prompt_index", "prompt", "target", "layer", "neuron"]
     assert [*frame.columns[5:8]] == ["activation", "base_prob", "neg"]
-    assert [*frame.columns[8:]] == ["pearson", "linear", "polarity", "error"]
+    assert [*frame.columns[8:]] == [
+        *("pearson", "linear", "polarity", "error"),
+        *("site", "axis", "shift_low", "shift_high"),
+    ]
+    assert set(frame["site"]) == {sweep.site}
     row = 0
     for where in np.ndindex(sweep.neg().shape):
         prompt, neuron, cell = where[0], where[-1], where[:-1]
@@ -255,7 +259,7 @@ def test_gradients_frame(targets_per_prompt, top):
     grads = some_gradients(targets_per_prompt)
     frame = grads.to_frame(top=top)
     assert [*frame.columns[:5]] == ["prompt_index", "prompt", "target", "layer", "neuron"]
-    assert [*frame.columns[5:]] == ["activation", "base_prob", "cg", "neurgrad"]
+    assert [*frame.columns[5:]] == ["activation", "base_prob", "cg", "neurgrad", "site"]
     n = top or L * I
     assert len(frame) == grads.prob.size * n
     for i, where in enumerate(np.ndindex(grads.prob.shape)):

@@ -21,6 +21,7 @@ def long_frame(
     prompts: Sequence[str],
     targets: Sequence[str] | Sequence[Sequence[str]],
     columns: Mapping[str, np.ndarray],
+    said: Mapping[str, str | float] | None = None,
 ) -> pd.DataFrame:
     """Lay arrays out as a table, prompts outermost, then targets, then items.
 
@@ -32,6 +33,8 @@ def long_frame(
         One target for each prompt, or ``K`` of them.
     columns : mapping of str to ndarray
         Values; each broadcasts to ``[P, K, N]`` with ``K = 1`` where prompts have one target.
+    said : mapping of str to str or float, optional
+        What all rows share, so that a file says by itself how it was measured.
 
     Returns
     -------
@@ -60,5 +63,9 @@ def long_frame(
             "prompt": texts(prompts, prompt_index),
             "target": texts(flat_targets, target_index),
             **{name: spread(array) for name, array in columns.items()},
+            **{
+                name: texts([value], np.zeros((1, 1, 1), int)) if isinstance(value, str) else value
+                for name, value in (said or {}).items()
+            },
         }
     )

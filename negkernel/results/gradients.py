@@ -234,7 +234,7 @@ class Gradients(Result):
         DataFrame
             ``prompt_index``, ``prompt``, ``target``, ``layer``, ``neuron``, ``activation``,
             ``base_prob``, ``cg`` and ``neurgrad`` (both probability, or nats, per unit of
-            activation).
+            activation), ``site``.
         """
         P = len(self.activation)
         if top is None:
@@ -254,6 +254,7 @@ class Gradients(Result):
                 "cg": self._with_target_axis(self.cg)[cell],
                 "neurgrad": self._with_target_axis(self.neurgrad())[cell],
             },
+            {"site": self.site},
         )
 
     def _said(self) -> str:

@@ -89,7 +89,8 @@ class NegMap(Result):
         -------
         DataFrame
             ``prompt_index``, ``prompt``, ``target``, ``layer``, ``neuron``, ``activation``,
-            ``base_prob``, ``neg``, ``pearson``, ``linear``, ``polarity`` and ``error``.
+            ``base_prob``, ``neg``, ``pearson``, ``linear``, ``polarity``, ``error``, ``site``,
+            ``axis``, ``shift_low`` and ``shift_high``.
         """
         layer, neuron = existing(self.activation)
         measured = {
@@ -111,6 +112,12 @@ class NegMap(Result):
                     name: self._with_target_axis(array)[:, :, layer, neuron]
                     for name, array in measured.items()
                 },
+            },
+            {
+                "site": self.site,
+                "axis": self.axis,
+                "shift_low": -self.radius,
+                "shift_high": self.radius,
             },
         )
 

@@ -163,7 +163,8 @@ class Sweep(Result):
         DataFrame
             ``prompt_index``, ``prompt``, ``target``, ``layer``, ``neuron``, ``activation``,
             ``base_prob``, ``neg`` (probability per unit of shift), ``pearson``, ``linear`` (at
-            0.95), ``polarity`` and ``error`` (nats).
+            0.95), ``polarity``, ``error`` (nats), and what all rows share: ``site``, ``axis``,
+            ``shift_low``, ``shift_high``.
         """
         neurons = np.broadcast_to(self.neurons, (*self.activation.shape, 2))[:, None]
         base_prob = np.exp(self._with_target_axis(self.base_logprob))[:, :, None]
@@ -183,6 +184,12 @@ class Sweep(Result):
                 "activation": self.activation[:, None],
                 "base_prob": base_prob,
                 **{name: self._with_target_axis(array) for name, array in measured.items()},
+            },
+            {
+                "site": self.site,
+                "axis": self.axis,
+                "shift_low": float(np.min(self.shifts)),
+                "shift_high": float(np.max(self.shifts)),
             },
         )
 

@@ -6,7 +6,6 @@ from feature_models import reader
 from skill_features import write_agnews
 
 from neurgrad.analysis import skills
-from neurgrad.analysis.reproduce import ALIASES
 from neurgrad.analysis.reproduce import ARTEFACTS as OF_PROMPTS
 from neurgrad.cli import main
 from neurgrad.cli.reading import artefacts
@@ -101,7 +100,10 @@ def test_reproduce_serves_the_artefacts_of_tasks(model, root, tmp_path, capsys):
 
 def test_the_names_in_the_help_are_those_that_exist():
     assert tuple(skills.ARTEFACTS) == artefacts.OF_TASKS
-    assert set(artefacts.OF_PROMPTS) == {*OF_PROMPTS, *ALIASES}
+    assert set(artefacts.OF_PROMPTS) == {
+        *OF_PROMPTS,
+        *(other for one in OF_PROMPTS.values() for other in one.also),
+    }
 
 
 def test_data_report_shows_the_leak(root, tmp_path, capsys):

@@ -7,22 +7,28 @@ from feature_models import reader
 from skill_features import K, N, study_of, write_agnews
 
 from negkernel.request.neurons import every_neuron
+from neurgrad.analysis.artefacts import produce, side_by_side
 from neurgrad.analysis.skills import (
     ARTEFACTS,
     Part,
-    Study,
     TaskFeatures,
+    TaskStudy,
     accuracy,
     efficiency,
     forests,
-    reproduce,
     robustness,
     signs,
     substitution,
 )
-from neurgrad.analysis.skills.reproduce import side_by_side
+from neurgrad.analysis.skills.artefacts import chosen
+from neurgrad.analysis.skills.cautions import cautions
+from neurgrad.analysis.skills.gather import asked
 from neurgrad.features import PackedScores, batches
 from neurgrad.probes import ActProbe, PolarProbe, TreeProbe, tree_features
+
+
+def made(study, names, folder):
+    return produce(study, {name: ARTEFACTS[name] for name in names}, folder)
 
 
 def test_probes_find_a_planted_skill():
@@ -33,8 +39,28 @@ def test_probes_find_a_planted_skill():
     assert (test[["Act", "Polar", "Magn", "Tree"]] > 0.6).all()
     size = frame.set_index("probe")["n_neurons"]
     assert 1 < size["Polar"] <= 128
+    assert (frame["n_test"] == 60).all()
+    # Wilson's limits of 20 right of 60.
+    chance = frame.set_index("probe").loc["Rand"]
+    assert (chance["test_low"], chance["test_high"]) == pytest.approx((0.227, 0.459), abs=2e-3)
     shown = accuracy.side_by_side(pd.concat([frame, frame.assign(splits="published")]))
     assert list(shown["splits"]) == ["clean", "published"]
+
+
+def test_labels_that_the_model_hardly_considers_are_told():
+    frame = accuracy.by_probe(study_of()).assign(valid_in_test=0)
+    assert cautions(frame) == []
+    (line,) = cautions(frame.assign(label_mass=0.0007))
+    assert "planted, clean splits, 0-shot: the labels carry 0.07% of the probability" in line
+
+
+def test_the_test_size_is_free_of_the_training_limit(tmp_path):
+    root = write_agnews(tmp_path)
+    whole = asked("agnews", root=root)
+    few = asked("agnews", root=root, limit=6)
+    assert [len(few[name]) for name in ("train", "valid")] == [6, 1]
+    assert few["test"] == whole["test"]
+    assert len(asked("agnews", root=root, limit=6, test_limit=2)["test"]) == 2
 
 
 def test_fewer_training_prompts_are_the_first_ones():
@@ -159,14 +185,14 @@ def test_a_tree_of_two_labels_asks_for_the_second():
 @pytest.mark.slow
 def test_from_data_to_page(tmp_path):
     root = write_agnews(tmp_path / "data")
-    study = Study(reader(), ["agnews"], tmp_path / "features", shots=(0, -1), root=root)
+    study = TaskStudy(reader(), ["agnews"], tmp_path / "features", shots=(0, -1), root=root)
     names = [name for name in ARTEFACTS if name not in ("fig7", "fig9", "fig8")]
-    page = reproduce(study, names, tmp_path / "out").read_text()
+    page = made(study, names, tmp_path / "out").read_text()
     for name in names:
         frame = pd.read_csv(tmp_path / "out" / f"{name}.csv")
         assert set(frame["splits"]) == {"clean", "published"}
         assert (tmp_path / "out" / f"{name}.png").exists()
-        section = page.split(f"{name}: ")[1].split("</section>")[0]
+        section = page.split(f"<h2>{name}: ")[1].split("</section>")[0]
         for value in ARTEFACTS[name].values:
             assert f"{value}, clean" in section
             assert f"{value}, published" in section
@@ -174,31 +200,35 @@ def test_from_data_to_page(tmp_path):
     # Published test rows stand in train, and a forest knows those by heart.
     assert leaky.loc[("published", 0, "Tree"), "test"] == 1.0
     assert leaky.loc[("clean", 0, "Tree"), "test"] < 1.0
+    # All published validation rows are test rows: what was chosen on them says little.
+    shared = leaky["valid_in_test"].groupby("splits").unique()
+    assert (shared["published"].tolist(), shared["clean"].tolist()) == ([8], [0])
+    assert "published splits, 0-shot: 8 validation records are test records" in page
     with pytest.raises(ValueError, match="did you mean 'table3'"):
-        reproduce(study, ["table33"], tmp_path)
+        chosen(["table33"])
 
 
 def test_light_mode_finds_what_the_store_finds(tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "MOST_PROMPTS", 7)  # several batches, the last one ragged
     root = write_agnews(tmp_path / "data")
     options = {"schemes": ["clean"], "shots": (0, 4), "root": root}
-    kept = Study(reader(), ["agnews"], tmp_path / "kept", **options)
-    light = Study(reader(), ["agnews"], tmp_path / "light", **options, light=True)
+    kept = TaskStudy(reader(), ["agnews"], tmp_path / "kept", **options)
+    light = TaskStudy(reader(), ["agnews"], tmp_path / "light", **options, light=True)
     for n_train in (None, 9):
         frame = kept.accuracies(n_train=n_train)
         expected = frame[~frame["probe"].isin(["Act", "Tree"])].reset_index(drop=True)
         pd.testing.assert_frame_equal(light.accuracies(n_train=n_train), expected, check_exact=True)
     assert not (tmp_path / "light").exists()
     with pytest.raises(ValueError, match="'fig6' needs kept features; light mode has table3"):
-        reproduce(light, ["fig6"], tmp_path / "out")
+        chosen(["fig6"], light=True)
 
 
 def test_a_task_without_its_published_train_file_has_clean_splits_only(tmp_path, caplog):
     root = write_agnews(tmp_path / "data")
     (root / "classification" / "agnews" / "train.json").unlink()
-    study = Study(reader(), ["agnews"], tmp_path / "features", root=root, light=True)
+    study = TaskStudy(reader(), ["agnews"], tmp_path / "features", root=root, light=True)
     with pytest.warns(UserWarning, match=r"lacks .*train\.json"):
-        page = reproduce(study, ["table3"], tmp_path / "out").read_text()
+        page = made(study, ["table3"], tmp_path / "out").read_text()
     assert "agnews has no published splits here" in caplog.text
     assert "test, clean" in page
     assert "test, published" not in page
@@ -207,7 +237,7 @@ def test_a_task_without_its_published_train_file_has_clean_splits_only(tmp_path,
         pytest.warns(UserWarning, match="lacks"),
         pytest.raises(ValueError, match="files of its published splits"),
     ):
-        reproduce(study, ["table3"], tmp_path / "out")
+        made(study, ["table3"], tmp_path / "out")
 
 
 def test_the_page_puts_the_schemes_side_by_side():

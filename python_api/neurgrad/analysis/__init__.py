@@ -13,12 +13,14 @@ module                 question                                                 
 ``directions``         how do an autoencoder's features compare with neurons         none
 =====================  ============================================================  ==============
 
-A study function takes ``(engine, prompts, targets, **options)`` and returns a
-:class:`pandas.DataFrame`; ``draw`` beside it takes that frame and returns a matplotlib figure.
-:mod:`neurgrad.analysis.reproduce` runs them all and writes tables, figures and a page.
+A :class:`~neurgrad.analysis.study.PromptStudy` measures tables (:mod:`neurgrad.analysis.tables`),
+a row a prompt and neuron, and keeps them as Parquet; each module has functions that summarise a
+table, with intervals over prompts, and ``draw`` their frames. :mod:`neurgrad.analysis.reproduce`
+runs them all and writes tables, figures and a page.
 """
 
-from neurgrad.analysis.answered import Answered, answered
+from neurgrad.analysis.answered import answered
 from neurgrad.analysis.reproduce import ARTEFACTS, reproduce
+from neurgrad.analysis.study import PromptStudy, Settings
 
-__all__ = ["ARTEFACTS", "Answered", "answered", "reproduce"]
+__all__ = ["ARTEFACTS", "PromptStudy", "Settings", "answered", "reproduce"]

@@ -66,6 +66,16 @@ class Known:
     unknown: int = 0
     first_problem: str = ""
 
+    @property
+    def prompts(self) -> list[str]:
+        """The prompts that are known."""
+        return [row["prompt"] for row in self.rows]
+
+    @property
+    def targets(self) -> list[str]:
+        """Their answers."""
+        return [row["answer"] for row in self.rows]
+
     def __str__(self) -> str:
         text = f"{len(self.rows)} of {self.asked} facts are known, {self.unknown} are not"
         for count, what in (
@@ -111,13 +121,15 @@ def keep_known(
     """
     known, seen = Known(), set()
     for first in range(0, len(facts), BATCH):
-        if limit is not None and len(known.rows) >= limit:
+        if len(known.rows) == limit:
             break
         few = facts[first : first + BATCH]
         asked = [(fact, t, text) for fact in few for t in templates if (text := word(fact, t))]
         prompts = dress([text for _, _, text in asked])
         scores = score(engine, prompts, [fact.answer for fact, _, _ in asked], **encoding)
         for fact in few:
+            if len(known.rows) == limit:
+                break
             own = [
                 (prompt, template, found)
                 for prompt, (asker, template, _), found in zip(prompts, asked, scores, strict=True)
@@ -128,7 +140,6 @@ def keep_known(
                 seen.add((row["prompt"], row["answer"]))
                 known.rows.append(row)
         advance(len(few))
-    known.rows = known.rows[:limit]
     return known
 
 

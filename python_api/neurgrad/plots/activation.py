@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from negkernel import Gradients, Sweep
-from neurgrad.plots.style import MARKERS, PALETTE, axes_or_new, column
+from neurgrad.plots.style import MARKERS, PALETTE, axes_or_new, column, legend_below
 from neurgrad.plots.values import slopes
 
 MOST_POINTS = 20_000
@@ -53,5 +53,6 @@ def activation_against_neg(result: Sweep | Gradients, *, ax: Axes | None = None)
         ax.axvline(0, color="0.7", linewidth=0.5, zorder=0)
         ax.set_xlabel("activation")
         ax.set_ylabel(found.label)
-        ax.legend(title=f"r = {r:+.3f}", title_fontsize=7, markerscale=1.5)
+        ax.set_title(f"r = {r:+.3f}, n = {len(found.value):,}", loc="right")
+        legend_below(ax, markerscale=1.5)
     return ax

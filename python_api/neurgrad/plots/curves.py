@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from negkernel import Sweep
 from negkernel.arguments import check_index, check_integer, shown
-from neurgrad.plots.style import MARKERS, PALETTE, axes_or_new, column, shorten
+from neurgrad.plots.style import MARKERS, PALETTE, axes_or_new, column, legend_below, shorten
 
 
 def sweep_curves(
@@ -88,7 +88,7 @@ def sweep_curves(
         targets = sweep.targets[prompt]
         word = targets if isinstance(targets, str) else targets[target]
         ax.set_title(f"{shorten(sweep.prompts[prompt])} [{word}]", loc="right")
-        ax.legend(title="dashed: NEG", title_fontsize=7)
+        legend_below(ax, title="dashed: NEG", title_fontsize=7)
     return ax
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from negkernel import Gradients, Sweep
 from negkernel.arguments import check_integer
-from neurgrad.plots.style import PALETTE, axes_or_new, column
+from neurgrad.plots.style import PALETTE, axes_or_new, column, legend_below
 from neurgrad.plots.values import slopes
 
 MOST_BINS = 10_000  # far more than a column has points
@@ -21,7 +21,7 @@ def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None 
     result : Sweep or Gradients
         All prompts, targets and neurons are taken together.
     bins : int
-        Within the 99th percentile of the absolute value; the tails go to the outermost.
+        Within the 99th percentile of the absolute value; the title says what lies beyond.
     ax : Axes, optional
         Drawn on; new ones by default.
 
@@ -33,7 +33,7 @@ def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None 
     found = slopes(result)
     reach = float(np.percentile(np.abs(found.value), 99)) or 1.0
     edges = np.linspace(-reach, reach, bins + 1)
-    clipped = np.clip(found.value, edges[0], edges[-1])
+    beyond = float(np.mean(np.abs(found.value) > reach))
     ax = axes_or_new(ax)
     with column():
         for sign, colour, hatch, name in (
@@ -42,7 +42,7 @@ def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None 
         ):
             chosen = np.sign(found.value) == sign
             ax.hist(
-                clipped[chosen],
+                found.value[chosen],
                 edges.tolist(),
                 color=colour,
                 hatch=hatch,
@@ -55,5 +55,6 @@ def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None 
             ax.set_yscale("log")
         ax.set_xlabel(found.label)
         ax.set_ylabel("neurons (all prompts)")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+        ax.set_title(f"n = {len(found.value):,}, {beyond:.1%} lie beyond", loc="right")
+        legend_below(ax)
     return ax

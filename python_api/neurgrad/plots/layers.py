@@ -17,12 +17,14 @@ from neurgrad.plots.values import slopes
 def layer_profile(
     result: Sweep | Gradients, *, axes: Sequence[Axes] | None = None
 ) -> tuple[Axes, Axes]:
-    """Draw mean and variance of NEG, or of NeurGrad, over the neurons of each layer.
+    """Draw mean size and variance of NEG, or of NeurGrad, over the neurons of each layer.
+
+    Signs cancel in a mean: the paper's figure is of ``|NEG|``.
 
     Parameters
     ----------
     result : Sweep or Gradients
-        All prompts and targets are taken together; layers without a neuron are left out.
+        All prompts and targets are taken together; layers without a neuron are gaps.
     axes : two Axes, optional
         For the mean and for the variance; new ones by default.
 
@@ -32,19 +34,24 @@ def layer_profile(
         The mean's band is its standard error.
     """
     found = slopes(result)
-    layers = np.unique(found.layer)
-    groups = [found.value[found.layer == layer].astype(np.float64) for layer in layers]
-    mean = np.array([group.mean() for group in groups])
-    variance = np.array([group.var() for group in groups])
-    error = np.sqrt(variance / [len(group) for group in groups])
+    sampled = np.unique(found.layer)
+    layers = np.arange(sampled[0], sampled[-1] + 1)
+    mean, error, variance = np.full((3, len(layers)), np.nan)
+    for layer in sampled:
+        group = found.value[found.layer == layer].astype(np.float64)
+        size, at = np.abs(group), layer - layers[0]
+        mean[at], variance[at] = size.mean(), group.var()
+        error[at] = size.std() / np.sqrt(len(group))
     upper, lower = new_axes(2, 3.2) if axes is None else _two(axes)
     with column():
         upper.fill_between(layers, mean - error, mean + error, color=PALETTE[0], alpha=0.25, lw=0)
         upper.plot(layers, mean, color=PALETTE[0], marker="o")
-        upper.axhline(0, color="0.7", linewidth=0.5, zorder=0)
-        upper.set_ylabel(f"mean {found.name}\n(p / activation)")
+        upper.set_ylim(bottom=0)
+        upper.set_title(f"n = {len(found.value):,}", loc="right")
+        upper.set_ylabel(f"mean |{found.name}|\n(p / activation)")
         lower.plot(layers, variance, color=PALETTE[1], marker="s")
-        if variance.min() > 0 and variance.max() > 10 * variance.min():
+        least, most = np.nanmin(variance), np.nanmax(variance)
+        if least > 0 and most > 10 * least:
             lower.set_yscale("log")
         lower.set_ylabel("variance\n(p / activation)\N{SUPERSCRIPT TWO}")
         lower.set_xlabel("layer")

@@ -69,6 +69,11 @@ def new_axes(rows: int, height: float) -> list[Axes]:
     return list(axes[:, 0])
 
 
+def legend_below(ax: Axes, **options: Any) -> None:
+    """Put the legend below the plot, where it hides nothing."""
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, **options)
+
+
 def shorten(text: str, length: int = 36) -> str:
     """Cut a prompt at its beginning: the end is what the target follows."""
     return text if len(text) <= length else "\N{HORIZONTAL ELLIPSIS}" + text[1 - length :]

@@ -11,13 +11,12 @@ signs        opposite signs of two labels, few-shot against zero-shot magnitude
 light        accuracies without keeping features
 study        what these share: a model, tasks and their features
 artefacts    the tables and figures by name
-reproduce    all of it as CSV, PNG and a page, clean and published side by side
+cautions     what makes an accuracy mean less than it seems to
 ============ ======================================================================
 """
 
 from neurgrad.analysis.skills.artefacts import ARTEFACTS
 from neurgrad.analysis.skills.gather import Part, TaskFeatures, gather
-from neurgrad.analysis.skills.reproduce import reproduce
-from neurgrad.analysis.skills.study import Study
+from neurgrad.analysis.skills.study import TaskStudy
 
-__all__ = ["ARTEFACTS", "Part", "Study", "TaskFeatures", "gather", "reproduce"]
+__all__ = ["ARTEFACTS", "Part", "TaskFeatures", "TaskStudy", "gather"]

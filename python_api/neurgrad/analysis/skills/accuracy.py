@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -44,7 +45,8 @@ def by_probe(features: TaskFeatures, *, n_train: int | None = None) -> pd.DataFr
     DataFrame
         One row a probe: ``task``, ``splits``, ``shots``, ``train`` (prompts), ``probe``,
         ``n_neurons`` (for Act at each node; for Tree those that some tree splits on), ``valid``,
-        ``test``.
+        ``test`` with Wilson's 95 % limits, ``n_test``, and ``label_mass``: the mean probability of
+        all labels together on test.
     """
     train = features.train if n_train is None else features.train.first(n_train)
     valid, test = features.valid, features.test
@@ -58,7 +60,7 @@ def by_probe(features: TaskFeatures, *, n_train: int | None = None) -> pd.DataFr
     tree = TreeProbe().fit(tree_features(train.scores), train.gold)
     scored = [tree.score(tree_features(part.scores), part.gold) for part in (valid, test)]
     rows.append(("Tree", len(tree.neurons_), scored[0], scored[1]))
-    return table(rows, features.key, len(train.gold))
+    return table(rows, features.key, len(train.gold), test.probability)
 
 
 def baselines(probability: Mapping[str, NDArray], gold: Mapping[str, NDArray]) -> list[Row]:
@@ -73,12 +75,19 @@ def baselines(probability: Mapping[str, NDArray], gold: Mapping[str, NDArray]) -
     return rows
 
 
-def table(rows: Sequence[Row], key: Mapping[str, Any], n_train: int) -> pd.DataFrame:
-    """Rows as the frame that :func:`by_probe` describes."""
+def table(
+    rows: Sequence[Row], key: Mapping[str, Any], n_train: int, probability: NDArray
+) -> pd.DataFrame:
+    """Rows as the frame that :func:`by_probe` describes; ``probability`` is that of test."""
+    from scipy.stats import binomtest
+
     frame = pd.DataFrame(rows, columns=["probe", "n_neurons", *SCORED])
     for place, (name, value) in enumerate({**key, "train": n_train}.items()):
         frame.insert(place, name, value)
-    return frame
+    n = len(probability)
+    limits = [binomtest(round(a * n), n).proportion_ci(method="wilson") for a in frame["test"]]
+    frame["test_low"], frame["test_high"] = zip(*limits, strict=True)
+    return frame.assign(n_test=n, label_mass=probability.sum(axis=1).mean())
 
 
 def _majority(
@@ -109,23 +118,29 @@ def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
     frame : DataFrame
         Frames of :func:`by_probe`, concatenated.
     """
-    table = _by_probe(frame, ["task", "shots", "splits"])
+    table = _by_probe(frame, ["task", "shots", "splits", "n_test"])
     return table.reset_index().rename_axis(columns=None)
 
 
-def _by_probe(frame: pd.DataFrame, index: str | list[str]) -> pd.DataFrame:
-    wide = frame.pivot_table(index=index, columns="probe", values="test")
+def _by_probe(frame: pd.DataFrame, index: str | list[str], values: str = "test") -> pd.DataFrame:
+    wide = frame.pivot_table(index=index, columns="probe", values=values)
     return wide[[probe for probe in PROBES if probe in wide]]
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Draw test accuracies, a panel a scheme of splits."""
+    """Draw test accuracies with their intervals, a panel a scheme of splits."""
+    from neurgrad.plots.style import PALETTE
+
     schemes = list(frame["splits"].unique())
     figure, panels = axes("", "test accuracy", panels=len(schemes))
     for ax, scheme in zip(panels, schemes, strict=True):
         part = frame[frame["splits"] == scheme].copy()
         part["set"] = part["task"] + ", " + part["shots"].astype(str) + "-shot"
-        _by_probe(part, "set").plot.bar(ax=ax, rot=20, width=0.8, legend=False)
+        wide, low, high = (_by_probe(part, "set", n) for n in ("test", "test_low", "test_high"))
+        reach = np.stack([wide - low, high - wide], axis=1).transpose(2, 1, 0)
+        wide.plot.bar(
+            ax=ax, rot=20, width=0.8, legend=False, yerr=reach, capsize=1, color=list(PALETTE)
+        )
         ax.set(title=scheme, ylim=(0, 1), xlabel="")
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(PROBES), frameon=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from neurgrad.analysis.figures import axes
+from neurgrad.analysis.figures import axes, legend_beside
 from neurgrad.analysis.skills.accuracy import by_probe
 from neurgrad.analysis.skills.gather import TaskFeatures, powers
 from neurgrad.probes import MagnProbe, PolarProbe
@@ -57,6 +57,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         for (task, shots, probe), part in shown.groupby(["task", "shots", "probe"]):
             ax.plot(part[x], part["test"], marker="o", ms=3, label=f"{probe}, {task}, {shots}-shot")
         ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.set_title(scheme)
-    panels[0].legend(fontsize=6)
+    legend_beside(figure, panels[0])
     return figure

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from negkernel.extras import need
-from neurgrad.analysis.figures import axes
+from neurgrad.analysis.figures import axes, legend_beside
 from neurgrad.analysis.skills.gather import TaskFeatures
 from neurgrad.probes import TreeProbe, tree_features
 
@@ -53,8 +53,9 @@ def draw(frame: pd.DataFrame) -> Figure:
             mean = part.groupby("trees")["test"].mean()
             ax.plot(mean.index, mean, marker="o", ms=3, label=f"depth {depth}")
         ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.set_title(scheme)
-    panels[0].legend(fontsize=6, ncols=2)
+    legend_beside(figure, panels[0])
     return figure
 
 

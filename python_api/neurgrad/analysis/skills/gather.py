@@ -71,6 +71,7 @@ def asked(
     splits: Scheme = "clean",
     shots: int = 0,
     limit: int | None = None,
+    test_limit: int | None = None,
     root: str | Path | None = None,
     context: str | None = None,
     labels: Sequence[str] = (),
@@ -80,7 +81,9 @@ def asked(
     Parameters
     ----------
     limit : int, optional
-        Most training prompts; validation and test take a sixth each, as the clean splits do.
+        Most training prompts; validation takes a sixth of it, as the clean splits do.
+    test_limit : int, optional
+        Most test prompts; by default all, whatever `limit` is.
     context : str, optional
         For paws a name of :data:`neurgrad.mceval8k.PAWS_CONTEXTS`.
     labels : list of str, optional
@@ -91,7 +94,7 @@ def asked(
     return {
         "train": written.train[:limit],
         "valid": written.valid[:few],
-        "test": written.test[:few],
+        "test": written.test[:test_limit],
     }
 
 
@@ -103,6 +106,7 @@ def gather(
     splits: Scheme = "clean",
     shots: int = 0,
     limit: int | None = None,
+    test_limit: int | None = None,
     context: str | None = None,
     report: Callable[[int], object] | None = None,
     **asking: Any,
@@ -113,7 +117,7 @@ def gather(
     ----------
     folder : path
         Stores are kept below it, one folder a task, scheme, number of shots and split.
-    splits, shots, limit, context, **asking
+    splits, shots, limit, test_limit, context, **asking
         As in :func:`asked`.
     report : callable, optional
         Called with the number of prompts of each collected batch.
@@ -125,11 +129,20 @@ def gather(
     """
     size = "" if limit is None else f"-first-{limit}"
     name = f"{task}-{splits}-{shots}-shot{'' if context is None else f'-{context}'}{size}"
-    written = asked(task, splits=splits, shots=shots, limit=limit, context=context, **asking)
+    written = asked(
+        task,
+        splits=splits,
+        shots=shots,
+        limit=limit,
+        test_limit=test_limit,
+        context=context,
+        **asking,
+    )
     parts: dict[str, Part] = {}
     for split, prompts in written.items():
+        some = "" if split != "test" or test_limit is None else f"-first-{test_limit}"
         store = collect_prompts(
-            engine, prompts, Path(folder) / name / split, activations=True, report=report
+            engine, prompts, Path(folder) / name / f"{split}{some}", activations=True, report=report
         )
         parts[split] = _read(store)
     return TaskFeatures(task, splits, shots, **parts)

@@ -77,13 +77,14 @@ def by_probe(
             probability[part].append(features.probability)
             _tell(report, features.rows)
 
-    rows = baselines({name: np.concatenate(found) for name, found in probability.items()}, gold)
+    whole = {name: np.concatenate(found) for name, found in probability.items()}
+    rows = baselines(whole, gold)
     for name in probes:
         on_valid = hits["valid", name] / len(gold["valid"])
         best = int(on_valid.argmax())  # the smallest of the best sizes
         on_test = hits["test", name][best] / len(gold["test"])
         rows.append((name, sizes[best], float(on_valid[best]), float(on_test)))
-    return table(rows, key, len(gold["train"]))
+    return table(rows, key, len(gold["train"]), whole["test"])
 
 
 def _tell(report: Callable[[int], object] | None, rows: slice) -> None:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from neurgrad.analysis.page import origin
 from neurgrad.analysis.skills import accuracy, light, robustness, signs
+from neurgrad.analysis.skills.cautions import cautions
 from neurgrad.analysis.skills.gather import Scheme, TaskFeatures, asked, gather
 from neurgrad.mceval8k import PAWS_CONTEXTS, find, load
+from neurgrad.mceval8k.overlap import overlaps
 
 if TYPE_CHECKING:
     from negkernel import Engine
 
 log = logging.getLogger(__name__)
 
+ACCURACIES = ("table3", "table4", "table8", "table9")
 SIZED = 48  # prompts whose gradients are read again for their size
 
 
 @dataclass
-class Study:
+class TaskStudy:
     """Features of some tasks under both schemes of splits.
 
     Attributes
@@ -35,8 +39,8 @@ class Study:
     schemes : list of {"clean", "published"}
     shots : list of int
         0 for none; -1 for one demonstration a label, the paper's few-shot setting.
-    limit : int, optional
-        Most training prompts.
+    limit, test_limit : int, optional
+        Most training prompts, and most test prompts.
     root : path, optional
         Of the data.
     labels : list of str, optional
@@ -53,11 +57,29 @@ class Study:
     schemes: Sequence[Scheme] = ("clean", "published")
     shots: Sequence[int] = (0,)
     limit: int | None = None
+    test_limit: int | None = None
     root: str | Path | None = None
     labels: Sequence[str] = ()
     light: bool = False
     report: Callable[[int], object] | None = None
     _kept: dict[tuple, TaskFeatures] = field(default_factory=dict, repr=False)
+
+    title = "Skill neurons"
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the page says of the study."""
+        return {
+            **origin(self.engine),
+            "Tasks": ", ".join(find(task).paper for task in self.tasks),
+            "Splits": "The published splits of most tasks leak: test or validation rows stand in "
+            "train, and a forest of unlimited depth knows its training rows by heart. Accuracies "
+            "on the clean splits are the ones that generalise.",
+            "Intervals": "95 %, Wilson's, over test prompts",
+        }
+
+    def remarks(self, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+        """Return what to beware of in the accuracies."""
+        return [line for name in ACCURACIES if name in frames for line in cautions(frames[name])]
 
     def features(
         self, task: str, scheme: Scheme, shots: int, context: str | None = None
@@ -72,6 +94,7 @@ class Study:
                 splits=scheme,
                 shots=shots,
                 limit=self.limit,
+                test_limit=self.test_limit,
                 root=self.root,
                 context=context,
                 labels=self.labels,
@@ -112,17 +135,30 @@ class Study:
     def accuracies(
         self, *, n_train: int | None = None, shots: Sequence[int] | None = None
     ) -> pd.DataFrame:
-        """Accuracy of every probe, or in light mode of those that need no store."""
-        if not self.light:
-            return self.each(lambda found: accuracy.by_probe(found, n_train=n_train), shots)
+        """Accuracy of every probe, or in light mode of those that need no store.
 
-        def lightly(task: str, scheme: Scheme, few: int) -> pd.DataFrame:
-            prompts = self._asked(task, scheme, few)
-            prompts["train"] = prompts["train"][:n_train]
-            key = {"task": task, "splits": scheme, "shots": few}
-            return light.by_probe(self.engine, prompts, key, report=self.report)
+        Returns
+        -------
+        DataFrame
+            Those of :func:`neurgrad.analysis.skills.accuracy.by_probe`, with ``valid_in_test``:
+            validation records that are test records too, on which sizes were chosen.
+        """
 
-        return self._concat(lightly, shots)
+        def measured(task: str, scheme: Scheme, few: int) -> pd.DataFrame:
+            shared = overlaps(load(task, scheme, self.root))["record_valid_in_test"]
+            if self.light:
+                prompts = self._asked(task, scheme, few)
+                prompts["train"] = prompts["train"][:n_train]
+                key = {"task": task, "splits": scheme, "shots": few}
+                frame = light.by_probe(self.engine, prompts, key, report=self.report)
+            else:
+                frame = accuracy.by_probe(self.features(task, scheme, few), n_train=n_train)
+            frame = frame.assign(valid_in_test=shared)
+            for line in cautions(frame):
+                log.warning("%s", line)
+            return frame
+
+        return self._concat(measured, shots)
 
     def contexts(self) -> pd.DataFrame:
         """Robustness over the paws contexts, whatever the tasks of the study are."""
@@ -162,7 +198,13 @@ class Study:
 
     def _asked(self, task: str, scheme: Scheme, shots: int) -> dict:
         return asked(
-            task, splits=scheme, shots=shots, limit=self.limit, root=self.root, labels=self.labels
+            task,
+            splits=scheme,
+            shots=shots,
+            limit=self.limit,
+            test_limit=self.test_limit,
+            root=self.root,
+            labels=self.labels,
         )
 
     def _concat(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from neurgrad.analysis.figures import axes
+from neurgrad.analysis.figures import axes, legend_beside
 from neurgrad.analysis.skills.gather import TaskFeatures
 from neurgrad.probes import PolarProbe
 
@@ -52,5 +52,5 @@ def draw(frame: pd.DataFrame) -> Figure:
     for (task, scheme, shots), part in frame.groupby(["task", "splits", "shots"]):
         ax.plot(part["first"], part["test"], label=f"{task}, {shots}-shot, {scheme}")
     ax.axhline(frame["chance"].iloc[0], color="0.5", lw=0.8, ls=":")
-    ax.legend(fontsize=7)
+    legend_beside(figure, ax)
     return figure

@@ -76,7 +76,7 @@ class JobOptions(ModelOptions):
 class SweepOptions(JobOptions):
     """What ``sweep`` can be asked."""
 
-    shifts: o.ShiftsOption = "-10:10:0.2"
+    shifts: o.ShiftsOption = o.PAPER_SHIFTS
     axis: o.AxisOption = "magnitude"
     resolution: o.ResolutionOption = "grid"
     tol: o.TolOption = 1e-3
@@ -96,6 +96,7 @@ class TaskOptions(ModelOptions):
     shots: t.ShotsOption = None
     splits: t.SplitsOption = "both"
     limit: t.LimitOption = None
+    test_limit: t.TestLimitOption = None
     labels: t.LabelsOption = None
     root: t.RootOption = None
     light: t.LightOption = False

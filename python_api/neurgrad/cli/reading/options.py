@@ -101,6 +101,7 @@ NeuronsOption = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+PAPER_SHIFTS = "-2:2:0.04"  # its range for linear neurons, which `reproduce` takes too
 ShiftsOption = Annotated[
     str,
     typer.Option(

@@ -36,6 +36,16 @@ LimitOption = Annotated[
         "--limit", metavar="N", help="Most prompts (of tasks: training prompts); by default all."
     ),
 ]
+TestLimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--test-limit",
+        metavar="N",
+        help="Most test prompts, whatever --limit is; by default all.",
+        rich_help_panel=_TASKS,
+        min=1,
+    ),
+]
 LabelsOption = Annotated[
     str | None,
     typer.Option(

@@ -20,8 +20,9 @@ LEAST = 6  # training prompts, so that a sixth of them is left for validation
 def study_tasks(asked: TaskOptions, names: Sequence[str]) -> None:
     """Check everything, then compute the artefacts and say where they are."""
     with step("reading the tasks"):
-        from neurgrad.analysis.skills import Study, reproduce
-        from neurgrad.analysis.skills.artefacts import chosen
+        from neurgrad.analysis.artefacts import produce
+        from neurgrad.analysis.skills.artefacts import ARTEFACTS, chosen
+        from neurgrad.analysis.skills.study import TaskStudy
         from neurgrad.cli.reading.models import load_engine
 
         with blame("NAME"):
@@ -39,19 +40,20 @@ def study_tasks(asked: TaskOptions, names: Sequence[str]) -> None:
         progress(None, 0, "prompts") as read,
     ):
         warnings.filterwarnings("ignore", "task .* lacks")  # said by `_checked_tasks`
-        study = Study(
+        study = TaskStudy(
             engine,
             tasks,
             asked.output / "features",
             schemes=("clean", "published") if asked.splits == "both" else (asked.splits,),
             shots=tuple(asked.shots or [0]),
             limit=asked.limit,
+            test_limit=asked.test_limit,
             root=asked.root,
             labels=asked.labels.split(",") if asked.labels else (),
             light=asked.light,
             report=read,
         )
-        page = reproduce(study, wanted, asked.output)
+        page = produce(study, {name: ARTEFACTS[name] for name in wanted}, asked.output)
     if asked.json:
         print_json({"page": str(page), "artefacts": list(wanted)})
         return

@@ -1,0 +1,7 @@
+"""Study the paper's tables and figures on trained models: ``python -m bench.real --facts FILE...``.
+
+SmolLM2 is asked facts of MyriadLAMA (MCEval8K's ``fact/myriadlama/train.json``, the paper's own
+``probing_data/*.feather``), AntiBERTy masked residues of an antibody. Every step keeps what it
+finished, and the same command goes on after an interruption; at the end ``docs/real.md`` is written
+from the kept tables.
+"""
