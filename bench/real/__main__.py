@@ -4,43 +4,51 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from bench.real.report import write
 from bench.real.steps import Size, steps
 from neurgrad import real
 
-PAGE = Path(__file__).parents[2] / "docs" / "real.md"
+DOCS = Path(__file__).parents[2] / "docs"
+# Of few tokens, and with labels that are one token each.
+TASKS = (
+    *("agnews", "fever", "myriadlama", "commonsenseqa"),
+    *("clang8", "stereoset", "mnli", "paws"),
+)
+MODELS = ("smollm2", "antiberty")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status."""
     asked = _parser().parse_args(arguments)
     asked.output.mkdir(parents=True, exist_ok=True)
-    models = {name: getattr(asked, name) or real.folder(name) for name in ("smollm2", "antiberty")}
-    size = Size(asked.prompts, asked.maps, asked.lpi, asked.half)
-    for step in steps(asked.output, asked.facts, models, size):
-        if not asked.page_only or step.done.exists():
-            print(f"{step.name}: {step.finish():,.0f} s", flush=True)
-    write(asked.output, size, asked.page)
-    print(f"Wrote {asked.page}")
+    wanted = MODELS if asked.residues else MODELS[:1]
+    models = {name: getattr(asked, name) or real.folder(name) for name in wanted}
+    made = steps(asked.output, asked.facts, models, Size.of(asked), asked.tasks)
+    for step in made:
+        if not asked.page_only:
+            print(f"{step.name} ...", flush=True)
+            print(f"{step.name}: {step.finish()['processor']:,.0f} s of a core", flush=True)
+    write(made, Size.of(asked), asked.tasks, asked.docs)
+    print(f"Wrote {asked.docs / 'real.md'}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.real", description=__doc__)
     parser.add_argument(
-        "--facts", type=Path, nargs="+", required=True, help="MCEval8K's, MyriadLAMA's, ..."
+        "--facts", type=Path, nargs="+", required=True, help="read until enough are known"
     )
-    parser.add_argument("--output", type=Path, default=Path("real-study"), help="a folder")
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--tasks", nargs="*", default=TASKS, help="of MCEval8K, for the probes")
+    parser.add_argument("--output", type=Path, default=Path("real-study"), help="keeps all steps")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where real.md is written")
     parser.add_argument("--page-only", action="store_true", help="of the steps that are done")
-    for name in ("smollm2", "antiberty"):
+    for name in MODELS:
         parser.add_argument(f"--{name}", type=Path, help="its folder; by default neurgrad.real's")
-    parser.add_argument("--prompts", type=int, default=100)
-    parser.add_argument("--maps", type=int, default=10, help="prompts of which all neurons are")
-    parser.add_argument("--lpi", type=int, default=10, help="prompts of LPI")
-    parser.add_argument("--half", type=int, default=10, help="prompts in bfloat16")
+    for field in fields(Size):
+        parser.add_argument(f"--{field.name}", type=int, default=field.default)
     return parser
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
+from bench.real.command import negkernel
+from bench.real.known import choose_facts, choose_residues
+from bench.real.samples import sampled
 from bench.real.variants import half_precision, released_batches
-from neurgrad.cli import main
 
-# Heavy chain of trastuzumab, variable domain.
-ANTIBODY = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKG"
-    "RFTISADTSKNTAYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
-)
 CHEAP = ["table1", "table2", "table5", "fig3"]
-LONG = ["fig2", "fig5"]
 MAPS = ["fig4", "fig10", "fig12"]
 
 
@@ -28,96 +24,98 @@ class Size:
 
     Attributes
     ----------
-    prompts, maps, lpi, half : int
-        Known prompts, and of these those whose every neuron is measured, that LPI is computed for,
-        and that are swept by whole forwards in bfloat16.
+    prompts, residues : int
+        Known prompts of SmolLM2 and of AntiBERTy; without residues that one is left out.
+    neurons : int
+        Random neurons of each.
+    maps, lpi, half : int
+        Of SmolLM2's prompts those whose every neuron is measured, that LPI is computed for, and
+        that are swept by whole forwards in bfloat16.
+    train, test : int
+        Prompts of each probe task.
     """
 
-    prompts: int
-    maps: int
-    lpi: int
-    half: int
+    prompts: int = 100
+    residues: int = 20
+    neurons: int = 100
+    maps: int = 10
+    lpi: int = 5
+    half: int = 4
+    train: int = 1000
+    test: int = 200
+
+    @classmethod
+    def of(cls, asked: object) -> Size:
+        """Take what was asked on the command line."""
+        return cls(**{field.name: getattr(asked, field.name) for field in fields(cls)})
 
 
+@dataclass
 class Step:
-    """One command, or one function, with the seconds that it took beside its results."""
+    """One command, or one function, with what it cost beside its results."""
 
-    def __init__(self, name: str, folder: Path, run: Callable[[], object]):
-        self.name, self.run = name, run
-        self.done = folder / f"{name}.seconds"
+    name: str
+    folder: Path
+    run: Callable[[], object]
 
-    def finish(self) -> float:
-        """Run it unless it is done, and return its seconds."""
-        if not self.done.exists():
-            start = time.perf_counter()
+    @property
+    def cost(self) -> dict[str, float] | None:
+        """Seconds by the clock and of the processor; None until it is done."""
+        path = self.folder / f"{self.name}.cost.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def finish(self) -> dict[str, float]:
+        """Run it unless it is done, and return what it cost."""
+        if self.cost is None:
+            clock, processor = time.perf_counter(), time.process_time()
             self.run()
-            self.done.write_text(f"{time.perf_counter() - start:.1f}")
-        return float(self.done.read_text())
+            cost = {
+                "seconds": time.perf_counter() - clock,
+                "processor": time.process_time() - processor,
+            }
+            (self.folder / f"{self.name}.cost.json").write_text(json.dumps(cost))
+        return self.cost or {}
 
 
-def command(*words: str | Path | int) -> Callable[[], None]:
-    """Return what runs ``negkernel`` with these words."""
-
-    def run() -> None:
-        if status := main([str(word) for word in words]):
-            raise SystemExit(status)
-
-    return run
-
-
-def steps(folder: Path, facts: Sequence[Path], models: dict[str, Path], size: Size) -> list[Step]:
-    """All steps, the cheap ones first."""
+def steps(
+    folder: Path, facts: Sequence[Path], models: dict[str, Path], size: Size, tasks: Sequence[str]
+) -> list[Step]:
+    """All steps: what more depends on comes first, what is dear comes last."""
+    smollm2 = models["smollm2"]
     known = {name: folder / f"{name}-known.csv" for name in models}
-    sequence = folder / "antiberty-facts.csv"
-    limits = ["--limit", size.prompts]
-    maps = ["--map-prompts", size.maps, "--range-prompts", size.maps]
+    maps = ["--map-prompts", size.maps, "--range-prompts", size.maps, "--neurons", size.neurons]
 
-    def study(model: str, *names: str, more: tuple = ()) -> Callable[[], None]:
-        asked = ["reproduce", "--model", models[model], *names, "--prompts", known[model]]
+    def study(model: str, *names: str) -> Callable[[], None]:
         # LPI is the dearest by far and has a step of its own.
-        return command(
-            *asked, *limits, *maps, "--estimators", "CG,IG,NeurGrad", "-o", folder / model, *more
-        )
+        asked = ["--prompts", known[model], "--estimators", "CG,IG,NeurGrad", *maps]
+        where = ["--model", models[model], "-o", folder / model]
+        return partial(negkernel, "reproduce", *names, *asked, *where)
 
-    def choose() -> None:
-        parts = []
-        for file in facts:
-            parts.append(folder / f"smollm2-{file.parent.name}-{file.stem}.csv")
-            ask = ["prompts", "--model", models["smollm2"], file, *limits, "-o", parts[-1]]
-            if not parts[-1].exists():
-                command(*ask, "--template", "{before}")()
-        whole = pd.concat(map(pd.read_csv, parts)).drop_duplicates("prompt")
-        whole[: size.prompts].to_csv(known["smollm2"], index=False)
+    def probe(task: str) -> Callable[[], None]:
+        few = ["--limit", size.train, "--test-limit", size.test, "--splits", "clean"]
+        where = ["--model", smollm2, "-o", folder / "probes" / task]
+        return partial(negkernel, "probe", "table3", "--task", task, *few, *where)
 
-    def masked() -> None:
-        _masked(ANTIBODY).to_csv(sequence, index=False)
-        ask = ["prompts", "--model", models["antiberty"], sequence, *limits]
-        command(*ask, "-o", known["antiberty"])()
-
-    few = ["--limit", size.lpi, "--estimators", "LPI,NeurGrad"]
-    lpi = ["reproduce", "table2", "--model", models["smollm2"], "--prompts", known["smollm2"], *few]
-    some = known["smollm2"], models["smollm2"], folder / "smollm2"
-    made = [
-        ("smollm2-prompts", choose),
+    some = smollm2, folder / "smollm2"
+    few = ["--prompts", known["smollm2"], "--limit", size.lpi, "--neurons", size.neurons]
+    lpi = ["table2", "--model", smollm2, *few, "--estimators", "LPI,NeurGrad", "-o", folder / "lpi"]
+    masked = []
+    if "antiberty" in models:
+        asked = models["antiberty"], size.residues, known["antiberty"]
+        masked = [("antiberty-known", partial(choose_residues, *asked))]
+        masked += [("antiberty-tables", study("antiberty", *CHEAP))]
+    made: list[tuple[str, Callable[[], object]]] = [
+        ("smollm2-known", partial(choose_facts, smollm2, facts, size.prompts, known["smollm2"])),
         ("smollm2-tables", study("smollm2", *CHEAP)),
-        ("antiberty-prompts", masked),
-        ("antiberty-tables", study("antiberty", *CHEAP)),
-        ("batching", lambda: released_batches(*some)),
-        ("half", lambda: half_precision(*some, size.half)),
-        ("antiberty-maps", study("antiberty", *LONG, *MAPS)),
-        ("smollm2-long", study("smollm2", *LONG)),
-        ("lpi", command(*lpi, "-o", folder / "lpi")),
+        ("batching", partial(released_batches, *some)),
+        ("smollm2-ranges", study("smollm2", "fig2")),
+        ("half", partial(half_precision, *some, size.half)),
+        *masked,
         ("smollm2-maps", study("smollm2", *MAPS)),
-        ("smollm2", study("smollm2", "all")),
-        ("antiberty", study("antiberty", "all")),
+        ("samples", partial(sampled, *some)),
+        ("lpi", partial(negkernel, "reproduce", *lpi)),
+        ("smollm2-together", study("smollm2", "fig5")),
+        *((f"probe-{task}", probe(task)) for task in tasks),
+        ("smollm2-page", study("smollm2", "all")),
     ]
     return [Step(name, folder, run) for name, run in made]
-
-
-def _masked(sequence: str) -> pd.DataFrame:
-    """A prompt for each residue, with a mask in its place."""
-    rows = [
-        (" ".join(["[MASK]" if i == k else s for k, s in enumerate(sequence)]), residue)
-        for i, residue in enumerate(sequence)
-    ]
-    return pd.DataFrame(rows, columns=["prompt", "answer"])

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from negkernel import Engine, Intervention
@@ -159,8 +160,10 @@ def test_an_interrupted_study_goes_on_where_it_was(plain, facts, tmp_path, monke
     assert len(engine.swept) == len(set(engine.swept)) == 3
     assert not (tmp_path / "parts").exists()
     whole = linearity.share(PromptStudy(plain, answered(plain, *facts, limit=3)))
-    found = (tmp_path / "table1.csv").read_text().splitlines()[1].split(",")
-    np.testing.assert_allclose([float(value) for value in found], whole.iloc[0].astype(float))
+    (found,) = pd.read_csv(tmp_path / "table1.csv").to_dict("records")
+    assert (found.pop("site"), found.pop("axis")) == ("up", "magnitude")
+    assert (found.pop("shift_low"), found.pop("shift_high")) == (-2.0, 2.0)
+    assert found == pytest.approx(whole.iloc[0].to_dict())
 
 
 def test_a_folder_of_other_weights_is_refused(plain, facts, tmp_path):

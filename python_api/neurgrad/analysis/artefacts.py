@@ -68,6 +68,10 @@ class Study(Protocol):
         """Return what the page says of the results."""
         ...
 
+    def stated(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Add to a frame at which site it was measured, and what else all its rows share."""
+        ...
+
 
 def chosen(
     names: Sequence[str], artefacts: Mapping[str, Artefact], *, apart: Sequence[str] = ()
@@ -121,7 +125,7 @@ def produce(
     """
 
     def compute(name: str) -> dict[str, Writer]:
-        frame = artefacts[name].compute(study)
+        frame = study.stated(artefacts[name].compute(study))
         figure = artefacts[name].draw(frame)
         figure.suptitle(f"{artefacts[name].title}{_n(frame)}", fontsize="medium")
         return {

@@ -54,6 +54,10 @@ SECONDS = pd.DataFrame(
 # Of appendix A.
 GENERALITY = pd.DataFrame([("Llama2-7B", 0.9986, 0.9999)], columns=["model", "layers", "prompts"])
 
+# Of the two labels of paws, and of its few-shot against its zero-shot prompts.
+SIGNS = pd.DataFrame([("paws", 0.9721, -0.9996)], columns=["task", "opposite", "correlation"])
+RATIO = pd.DataFrame([("paws", 5.36)], columns=["task", "ratio"])
+
 CITED: dict[str, dict[str, pd.DataFrame]] = {
     "table1": {"shares": TABLE1},
     "table2": {
@@ -62,4 +66,6 @@ CITED: dict[str, dict[str, pd.DataFrame]] = {
         "seconds a prompt": SECONDS,
     },
     "table5": {"generality over layers and prompts": GENERALITY},
+    "signs": {"the first two labels": SIGNS},
+    "magnitude": {"few-shot against zero-shot": RATIO},
 }

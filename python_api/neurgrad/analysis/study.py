@@ -130,6 +130,15 @@ class PromptStudy:
         """Return what the page says of the results."""
         return remarks(frames)
 
+    def stated(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Add at which site, along which axis and within which shifts a frame was measured."""
+        site, radius = self.settings.site, self.settings.radius
+        site = self.engine.site if site == "paper" else site
+        said: dict[str, str | float] = {"site": site, "axis": "magnitude"}
+        if not {"shift", "range"} & set(frame):  # which say by themselves how far
+            said |= {"shift_low": -radius, "shift_high": radius}
+        return frame.assign(**{name: value for name, value in said.items() if name not in frame})
+
     def first(self, n: int) -> PromptStudy:
         """The same with the first prompts only, and nothing measured."""
         few = type(self.known)(rows=self.known.rows[:n], asked=self.known.asked)
@@ -147,10 +156,10 @@ class PromptStudy:
         self, name: str, tables: Mapping[str, Callable[[PromptStudy], pd.DataFrame]]
     ) -> pd.DataFrame:
         if self.ledger is None:
-            return tables[name](self)
+            return self.stated(tables[name](self))
 
         def measure(part: str) -> dict[str, Writer]:
-            return {".parquet": partial(tables[part](self).to_parquet, index=False)}
+            return {".parquet": partial(self.stated(tables[part](self)).to_parquet, index=False)}
 
         for _ in self.ledger.share([name], measure):
             pass

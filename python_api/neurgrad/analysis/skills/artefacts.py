@@ -9,6 +9,7 @@ import pandas as pd
 
 from neurgrad.analysis import artefacts
 from neurgrad.analysis.artefacts import Artefact
+from neurgrad.analysis.paper import CITED
 from neurgrad.analysis.skills import accuracy, efficiency, forests, robustness, signs, substitution
 from neurgrad.analysis.skills.study import TaskStudy
 
@@ -91,6 +92,7 @@ ARTEFACTS: dict[str, Artefact] = {
         draw=signs.draw,
         keys=("task", "shots"),
         values=("opposite", "correlation"),
+        cited=CITED["signs"],
     ),
     "magnitude": Artefact(
         title="Few-shot against zero-shot gradients",
@@ -99,6 +101,7 @@ ARTEFACTS: dict[str, Artefact] = {
         keys=("task", "prompts"),
         values=("magnitude", "correlation", "ratio"),
         light=True,
+        cited=CITED["magnitude"],
     ),
 }
 

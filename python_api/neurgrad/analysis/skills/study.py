@@ -81,6 +81,10 @@ class TaskStudy:
         """Return what to beware of in the accuracies."""
         return [line for name in ACCURACIES if name in frames for line in cautions(frames[name])]
 
+    def stated(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Add the site whose gradients the features are."""
+        return frame.assign(site=self.engine.site)
+
     def features(
         self, task: str, scheme: Scheme, shots: int, context: str | None = None
     ) -> TaskFeatures:

@@ -53,7 +53,12 @@ def study_tasks(asked: TaskOptions, names: Sequence[str]) -> None:
             light=asked.light,
             report=read,
         )
-        page = produce(study, {name: ARTEFACTS[name] for name in wanted}, asked.output)
+        try:
+            page = produce(study, {name: ARTEFACTS[name] for name in wanted}, asked.output)
+        except KeyboardInterrupt as stop:
+            if not asked.light:
+                stop.add_note(f"; features are kept in {asked.output}: the same command goes on")
+            raise
     if asked.json:
         print_json({"page": str(page), "artefacts": list(wanted)})
         return
