@@ -9,7 +9,7 @@ from bench.real.__main__ import main
 from neurgrad import demo
 
 MODEL = Path(demo.__file__).parent / "data" / "causal"
-SIZE = {"prompts": 3, "neurons": 8, "maps": 1, "lpi": 2, "half": 2, "residues": 0}
+SIZE = {"prompts": 3, "neurons": 8, "maps": 1, "many": 1, "lpi": 2, "half": 2, "residues": 0}
 
 
 def test_the_study_writes_its_page_and_takes_up_what_is_done(tmp_path):

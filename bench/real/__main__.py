@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for step in made:
         if not asked.page_only:
             print(f"{step.name} ...", flush=True)
-            print(f"{step.name}: {step.finish()['processor']:,.0f} s of a core", flush=True)
+            step.finish()
+            print(f"{step.name}: {step.cost['processor']:,.0f} s of a core", flush=True)
     write(made, Size.of(asked), asked.tasks, asked.docs)
     print(f"Wrote {asked.docs / 'real.md'}")
     return 0

@@ -38,7 +38,7 @@ def write(made: Sequence[Step], size: Size, tasks: Sequence[str], docs: Path) ->
     accuracies = probes(folder / "probes", tasks)
     text = page.get_template("page.md.j2").render(
         size=size,
-        done={step.name: step.cost for step in made if step.cost},
+        done={step.name: step.cost for step in made if step.cost["done"]},
         here=provenance("cpu"),
         smollm2=_study(folder / "smollm2"),
         antiberty=_study(folder / "antiberty"),

@@ -14,7 +14,8 @@ from bench.real.known import choose_facts, choose_residues
 from bench.real.samples import sampled
 from bench.real.variants import half_precision, released_batches
 
-CHEAP = ["table1", "table2", "table5", "fig3"]
+FIRST = ["table1", "table2"]
+MORE = ["table5", "fig3"]
 MAPS = ["fig4", "fig10", "fig12"]
 
 
@@ -28,9 +29,9 @@ class Size:
         Known prompts of SmolLM2 and of AntiBERTy; without residues that one is left out.
     neurons : int
         Random neurons of each.
-    maps, lpi, half : int
-        Of SmolLM2's prompts those whose every neuron is measured, that LPI is computed for, and
-        that are swept by whole forwards in bfloat16.
+    maps, many, lpi, half : int
+        Of SmolLM2's prompts those whose every neuron is measured, that many neurons are enhanced
+        together for, that LPI is computed for, and that are swept by whole forwards in bfloat16.
     train, test : int
         Prompts of each probe task.
     """
@@ -39,6 +40,7 @@ class Size:
     residues: int = 20
     neurons: int = 100
     maps: int = 10
+    many: int = 20
     lpi: int = 5
     half: int = 4
     train: int = 1000
@@ -59,22 +61,28 @@ class Step:
     run: Callable[[], object]
 
     @property
-    def cost(self) -> dict[str, float] | None:
-        """Seconds by the clock and of the processor; None until it is done."""
+    def cost(self) -> dict[str, float]:
+        """Seconds by the clock and of the processor so far, and whether it is done (1 or 0)."""
         path = self.folder / f"{self.name}.cost.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        nothing = {"seconds": 0.0, "processor": 0.0, "done": 0}
+        return json.loads(path.read_text()) if path.exists() else nothing
 
-    def finish(self) -> dict[str, float]:
-        """Run it unless it is done, and return what it cost."""
-        if self.cost is None:
-            clock, processor = time.perf_counter(), time.process_time()
+    def finish(self) -> None:
+        """Run it unless it is done; what an interrupted run took is counted too."""
+        before, done = self.cost, 0
+        if before["done"]:
+            return
+        clock, processor = time.perf_counter(), time.process_time()
+        try:
             self.run()
+            done = 1
+        finally:
             cost = {
-                "seconds": time.perf_counter() - clock,
-                "processor": time.process_time() - processor,
+                "seconds": before["seconds"] + time.perf_counter() - clock,
+                "processor": before["processor"] + time.process_time() - processor,
+                "done": done,
             }
             (self.folder / f"{self.name}.cost.json").write_text(json.dumps(cost))
-        return self.cost or {}
 
 
 def steps(
@@ -84,6 +92,7 @@ def steps(
     smollm2 = models["smollm2"]
     known = {name: folder / f"{name}-known.csv" for name in models}
     maps = ["--map-prompts", size.maps, "--range-prompts", size.maps, "--neurons", size.neurons]
+    maps += ["--many-prompts", size.many]
 
     def study(model: str, *names: str) -> Callable[[], None]:
         # LPI is the dearest by far and has a step of its own.
@@ -103,10 +112,11 @@ def steps(
     if "antiberty" in models:
         asked = models["antiberty"], size.residues, known["antiberty"]
         masked = [("antiberty-known", partial(choose_residues, *asked))]
-        masked += [("antiberty-tables", study("antiberty", *CHEAP))]
+        masked += [("antiberty-tables", study("antiberty", *FIRST, *MORE))]
     made: list[tuple[str, Callable[[], object]]] = [
         ("smollm2-known", partial(choose_facts, smollm2, facts, size.prompts, known["smollm2"])),
-        ("smollm2-tables", study("smollm2", *CHEAP)),
+        ("smollm2-tables", study("smollm2", *FIRST)),
+        ("smollm2-strongest", study("smollm2", *MORE)),
         ("batching", partial(released_batches, *some)),
         ("smollm2-ranges", study("smollm2", "fig2")),
         ("half", partial(half_precision, *some, size.half)),

@@ -1,5 +1,6 @@
 """What commands write is what the engine returns; shards are cut and joined without a seam."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,30 @@ def test_artefacts_of_the_paper_are_reproduced_and_kept(tmp_path: Path, negkerne
     assert (status, err.count("\n")) == (2, 1)
     assert "fig99" in err
     assert not (tmp_path / "x").exists()
+
+
+def test_a_study_is_priced_and_nothing_is_written(tmp_path: Path, negkernel):
+    folder = tmp_path / "study"
+    asked = ("reproduce", "table1", "fig4", "fig5", "--model", "demo", "--limit", "3", "--dry-run")
+    status, out, err = negkernel(*asked, "--json", "--output", folder)
+    assert status == 0, err
+    rows = {row["table"]: row["rows"] for row in json.loads(out)["tables"]}
+    assert list(rows) == ["random", "every", "together"]
+    neurons = 5 * 256
+    assert rows["every"] / rows["random"] == pytest.approx(neurons / 100, rel=0.01)
+    assert rows["together"] == 3 * 11 * 5 * 50  # prompts, powers of two, ranges, shifts of each
+    assert not folder.exists()
+
+
+def test_a_stopped_study_says_how_it_goes_on(tmp_path: Path, negkernel, monkeypatch):
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neurgrad.analysis.reproduce.produce", stop)
+    asked = ("reproduce", "table1", "--model", "demo", "--limit", "2")
+    status, _, err = negkernel(*asked, "--output", tmp_path / "study")
+    assert status == 130
+    assert err.endswith(f"finished in {tmp_path / 'study'}: the same command goes on\n")
 
 
 def test_a_narrow_terminal_cuts_no_number(negkernel, monkeypatch: pytest.MonkeyPatch):

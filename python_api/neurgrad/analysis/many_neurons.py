@@ -51,8 +51,8 @@ def together(
         ``prompt_index``, ``neurons``, ``range``, ``r`` (of predicted with actual shift),
         ``predicted`` and ``actual`` (shift of probability at the upper end).
     """
-    engine, prompts, targets = study.on
     settings = study.settings
+    engine, prompts, targets = study.first(settings.many_prompts).on
     gradient = engine.gradients(prompts, targets, **settings.how).neurgrad()
     p = np.arange(len(prompts))
     parts = []

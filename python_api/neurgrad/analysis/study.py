@@ -48,6 +48,8 @@ class Settings:
         Of the random neurons.
     map_prompts, range_prompts : int
         Prompts of which every neuron is measured, and 1,000 neurons at long range.
+    many_prompts : int, optional
+        Prompts of which many neurons are enhanced together; by default all.
     target_prefix : str
         Between prompt and target.
     mask_index : int, optional
@@ -61,6 +63,7 @@ class Settings:
     seed: int = 0
     map_prompts: int = 10
     range_prompts: int = 10
+    many_prompts: int | None = None
     target_prefix: str = "auto"
     mask_index: int | None = None
 
@@ -139,7 +142,7 @@ class PromptStudy:
             said |= {"shift_low": -radius, "shift_high": radius}
         return frame.assign(**{name: value for name, value in said.items() if name not in frame})
 
-    def first(self, n: int) -> PromptStudy:
+    def first(self, n: int | None) -> PromptStudy:
         """The same with the first prompts only, and nothing measured."""
         few = type(self.known)(rows=self.known.rows[:n], asked=self.known.asked)
         return PromptStudy(self.engine, few, self.settings, None, self.maps)

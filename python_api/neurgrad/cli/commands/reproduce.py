@@ -60,6 +60,10 @@ class ReproduceOptions(TaskOptions):
     range_prompts: Annotated[
         int, typer.Option("--range-prompts", metavar="N", help="Prompts of fig2.", min=1)
     ] = 10
+    many_prompts: Annotated[
+        int | None,
+        typer.Option("--many-prompts", metavar="N", help="Prompts of fig5; all else.", min=1),
+    ] = None
     dry_run: o.DryRunOption = False
     seed: Annotated[int, typer.Option(help="Of the random neurons.", min=0, max=2**32 - 1)] = 0
     output: Annotated[
@@ -154,7 +158,7 @@ def _of_prompts(asked: ReproduceOptions, given: tuple[list[str], list[str]] | No
                 advance={"prompts": looked, "artefacts": lambda name: advance(1)},
             )
     except KeyboardInterrupt as stop:
-        stop.add_note(f"; what is finished is kept in {asked.output}: the same command goes on")
+        stop.add_note(f"and kept what is finished in {asked.output}: the same command goes on")
         raise
     if asked.json:
         print_json({"page": str(page), "artefacts": list(wanted)})

@@ -45,14 +45,15 @@ def price(
     together = len(many_neurons.RANGES) * many_neurons.STEPS
     counts = sum(k <= len(engine.neurons) for k in many_neurons.COUNTS)
     lists = len(settings.estimators) * len(enhancement.COUNTS) * len(enhancement.SHIFTS)
-    mapped, ranged = min(n, settings.map_prompts), min(n, settings.range_prompts)
+    few_of = settings.map_prompts, settings.range_prompts, settings.many_prompts or n
+    mapped, ranged, many = (min(n, of) for of in few_of)
     curves = {
         "random": (n, settings.neurons * per_curve),
         "strongest": (n, settings.neurons * per_curve),
         "ranges": (ranged, min(linearity.NEURONS, len(engine.neurons)) * per_curve),
         "every": (mapped, len(engine.neurons) * per_curve),
         "enhanced": (n, lists),
-        "together": (n, counts * together),
+        "together": (many, counts * together),
     }
     rows = []
     for table, (of, each) in curves.items():

@@ -57,7 +57,7 @@ def study_tasks(asked: TaskOptions, names: Sequence[str]) -> None:
             page = produce(study, {name: ARTEFACTS[name] for name in wanted}, asked.output)
         except KeyboardInterrupt as stop:
             if not asked.light:
-                stop.add_note(f"; features are kept in {asked.output}: the same command goes on")
+                stop.add_note(f"and kept the features in {asked.output}: the same command goes on")
             raise
     if asked.json:
         print_json({"page": str(page), "artefacts": list(wanted)})
