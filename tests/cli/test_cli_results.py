@@ -172,7 +172,7 @@ def test_a_stopped_study_says_how_it_goes_on(tmp_path: Path, negkernel, monkeypa
     def stop(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("neurgrad.analysis.reproduce.produce", stop)
+    monkeypatch.setattr("neurgrad.analysis.study.PromptStudy.table", stop)
     asked = ("reproduce", "table1", "--model", "demo", "--limit", "2")
     status, _, err = negkernel(*asked, "--output", tmp_path / "study")
     assert status == 130

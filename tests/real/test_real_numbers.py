@@ -86,8 +86,10 @@ def measured(truth, neurons):
 def test_neg_of_ten_neurons(smollm2, neurons, measured):
     shift, neg = measured
     grid = smollm2.sweep(*ASKED, neurons, SHIFTS)
-    # float32 differences keep five digits of their own, and p four of what is beside it.
-    assert_close(grid.neg()[0], neg, budget=2e-4, relative_to=np.abs(neg) + 1e-3 * neg.max())
+    # Four digits of their own; and where what a neuron writes nearly cancels in the answer, the
+    # states that it is added to have float32's rounding, 1e-6 of what it could have done.
+    allowed = 1e-4 * np.abs(neg) + 5e-6 * np.abs(neg).max()
+    assert_close(grid.neg()[0], neg, budget=allowed)
     spectral = smollm2.sweep(*ASKED, neurons, GRID, resolution="spectral")
     at = [np.argmin(np.abs(GRID - one)) for one in SHIFTS]
     np.testing.assert_allclose(GRID[at], SHIFTS)
@@ -154,35 +156,35 @@ def test_integrated_gradients(smollm2, truth):
 
 
 @torch.no_grad()
-def test_lpi(smollm2, truth, neurons):
+def test_lpi(smollm2, truth):
+    """Of the first layers alone: LPI reads the whole head for every neuron there is."""
+    shallow = copy.deepcopy(smollm2.model)
+    shallow.model.layers = shallow.model.layers[:2]
+    shallow.config.num_hidden_layers = 2
+    found = attribution.lpi(Engine(shallow, smollm2.tokenizer), *ASKED)[0]
     seen = {}
 
     def keep(name):
         return lambda module, args: seen.update({name: args[0][0, -1]})
 
-    model = truth.model.model
-    modules = {"final": model.norm}
-    for layer in set(neurons[:, 0].tolist()):
-        modules["stream", layer] = model.layers[layer].post_attention_layernorm
-        modules["post", layer] = model.layers[layer].mlp.down_proj
-    handles = [one.register_forward_pre_hook(keep(name)) for name, one in modules.items()]
-    try:
-        truth.logprob()
-    finally:
-        for handle in handles:
-            handle.remove()
-    size = (seen["final"].square().mean() + model.norm.variance_epsilon).sqrt()
+    with exact_float64(shallow.double()) as exact:
+        model = exact.model
+        modules = {"final": model.norm}
+        for i, layer in enumerate(model.layers):
+            modules["stream", i] = layer.post_attention_layernorm
+            modules["post", i] = layer.mlp.down_proj
+        for name, module in modules.items():
+            module.register_forward_pre_hook(keep(name))
+        exact(truth.ids)
+        size = (seen["final"].square().mean() + model.norm.variance_epsilon).sqrt()
 
-    def logprob(state):  # as the model reads its final state, with that one's norm
-        logits = truth.model.lm_head(state / size * model.norm.weight)
-        return logits.log_softmax(-1)[truth.target]
+        def logprob(state):  # as the model reads its final state, with that one's norm
+            logits = exact.lm_head(state / size * model.norm.weight)
+            return logits.log_softmax(-1)[truth.target]
 
-    expected = []
-    for layer, neuron in neurons.tolist():
-        stream = seen["stream", layer]
-        column = model.layers[layer].mlp.down_proj.weight[:, neuron]
-        own = seen["post", layer][neuron] * column
-        expected.append((logprob(stream + own) - logprob(stream)).item())
-    found = attribution.lpi(smollm2, *ASKED)[0][tuple(neurons.T)]
-    expected = np.array(expected)
-    assert_close(found, expected, budget=1e-4, relative_to=np.abs(expected).max())
+        for i, layer in enumerate(model.layers):
+            some = torch.arange(i, smollm2.n_neurons, 300)
+            own = seen["post", i][some, None] * layer.mlp.down_proj.weight[:, some].T
+            stream = seen["stream", i]
+            expected = torch.stack([logprob(stream + one) - logprob(stream) for one in own]).numpy()
+            assert_close(found[i, some], expected, budget=1e-4, relative_to=np.abs(expected).max())
