@@ -27,8 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = MODELS if asked.residues else MODELS[:1]
     models = {name: getattr(asked, name) or real.folder(name) for name in wanted}
     made = steps(asked.output, asked.facts, models, Size.of(asked), asked.tasks)
+    chosen = [step.name for step in made] if asked.only is None else asked.only
     for step in made:
-        if not asked.page_only:
+        if step.name in chosen:
             print(f"{step.name} ...", flush=True)
             step.finish()
             print(f"{step.name}: {step.cost['processor']:,.0f} s of a core", flush=True)
@@ -45,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", nargs="*", default=TASKS, help="of MCEval8K, for the probes")
     parser.add_argument("--output", type=Path, default=Path("real-study"), help="keeps all steps")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where real.md is written")
-    parser.add_argument("--page-only", action="store_true", help="of the steps that are done")
+    parser.add_argument(
+        "--only", nargs="*", metavar="STEP", help="run these steps, none for the page alone"
+    )
     for name in MODELS:
         parser.add_argument(f"--{name}", type=Path, help="its folder; by default neurgrad.real's")
     for field in fields(Size):
