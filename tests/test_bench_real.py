@@ -47,8 +47,8 @@ def test_the_study_writes_its_page_and_takes_up_what_is_done(tmp_path):
     assert r_of["NeurGrad", "own"] > r_of["NeurGrad", "of the batch"]
 
     before = {path: path.read_bytes() for path in (tmp_path / "study").rglob("*") if path.is_file()}
-    (tmp_path / "study" / "lpi.cost.json").unlink()
+    (tmp_path / "study" / "smollm2-lpi.cost.json").unlink()
     assert main([str(word) for word in asked]) == 0
     for path, content in before.items():
-        if path.name not in ("lpi.cost.json", "study.json", "index.html"):
+        if path.name not in ("smollm2-lpi.cost.json", "study.json", "index.html"):
             assert path.read_bytes() == content, path

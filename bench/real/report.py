@@ -35,20 +35,23 @@ def write(made: Sequence[Step], size: Size, tasks: Sequence[str], docs: Path) ->
         keep_trailing_newline=True,
     )
     page.filters["table"] = _table
+    usual = vars(Size())
+    smollm2 = _study(folder / "smollm2-many") | _study(folder / "smollm2-maps")
+    smollm2 |= _study(folder / "smollm2")
     accuracies = probes(folder / "probes", tasks)
     text = page.get_template("page.md.j2").render(
-        size=size,
+        changed={name: value for name, value in vars(size).items() if value != usual[name]},
         done={step.name: step.cost for step in made if step.cost["done"]},
         here=provenance("cpu"),
-        smollm2=_study(folder / "smollm2"),
+        smollm2=smollm2,
         antiberty=_study(folder / "antiberty"),
-        lpi=_study(folder / "lpi"),
+        lpi=_study(folder / "smollm2-lpi"),
         counts=_read(folder / "smollm2-known-counts.csv"),
-        samples=samples(_read(folder / "smollm2" / "samples.csv")),
+        samples=samples(smollm2.get("samples")),
         probes=accuracies,
         skills=skills(accuracies),
         paper={"shares": TABLE1, "r": TABLE2, "mae": MAE},
-        drawn=_draw(folder / "smollm2", pictures),
+        drawn=_draw(smollm2, pictures),
         ci=shown,
     )
     (docs / "real.md").write_text(text, encoding="utf-8")
@@ -65,16 +68,14 @@ def _read(path: Path) -> pd.DataFrame | None:
     return pd.read_csv(path) if path.exists() else None
 
 
-def _draw(study: Path, pictures: Path) -> dict[str, str]:
+def _draw(study: dict, pictures: Path) -> dict[str, str]:
     """Draw the figures that are there, and return their titles."""
     drawn = {}
     with rc_context(STYLE):
-        for name in DRAWN:
-            frame = _read(study / f"{name}.csv")
-            if frame is not None:
-                figure = ARTEFACTS[name].draw(frame)
-                figure.savefig(pictures / f"{name}.svg", metadata={"Date": None})
-                drawn[name] = ARTEFACTS[name].title
+        for name in (name for name in DRAWN if name in study):
+            figure = ARTEFACTS[name].draw(study[name])
+            figure.savefig(pictures / f"{name}.svg", metadata={"Date": None})
+            drawn[name] = ARTEFACTS[name].title
     return drawn
 
 

@@ -91,13 +91,14 @@ def steps(
     """All steps: what more depends on comes first, what is dear comes last."""
     smollm2 = models["smollm2"]
     known = {name: folder / f"{name}-known.csv" for name in models}
-    maps = ["--map-prompts", size.maps, "--range-prompts", size.maps, "--neurons", size.neurons]
-    maps += ["--many-prompts", size.many]
 
-    def study(model: str, *names: str) -> Callable[[], None]:
-        # LPI is the dearest by far and has a step of its own.
-        asked = ["--prompts", known[model], "--estimators", "CG,IG,NeurGrad", *maps]
-        where = ["--model", models[model], "-o", folder / model]
+    def study(
+        model: str, *names: str | int, of: str = "", limit: int, estimators: str = "CG,IG,NeurGrad"
+    ) -> Callable[[], None]:
+        # What is dear is asked of fewer prompts, each in a folder of its own.
+        asked = ["--prompts", known[model], "--limit", limit, "--neurons", size.neurons]
+        asked += ["--estimators", estimators]
+        where = ["--model", models[model], "-o", folder / f"{model}{of}"]
         return partial(negkernel, "reproduce", *names, *asked, *where)
 
     def probe(task: str) -> Callable[[], None]:
@@ -105,27 +106,28 @@ def steps(
         where = ["--model", smollm2, "-o", folder / "probes" / task]
         return partial(negkernel, "probe", "table3", "--task", task, *few, *where)
 
-    some = smollm2, folder / "smollm2"
-    few = ["--prompts", known["smollm2"], "--limit", size.lpi, "--neurons", size.neurons]
-    lpi = ["table2", "--model", smollm2, *few, "--estimators", "LPI,NeurGrad", "-o", folder / "lpi"]
+    every = partial(study, "smollm2", limit=size.prompts)
+    tables = smollm2, folder / "smollm2"
     masked = []
     if "antiberty" in models:
-        asked = models["antiberty"], size.residues, known["antiberty"]
-        masked = [("antiberty-known", partial(choose_residues, *asked))]
-        masked += [("antiberty-tables", study("antiberty", *FIRST, *MORE))]
+        some = models["antiberty"], size.residues, known["antiberty"]
+        masked = [("antiberty-known", partial(choose_residues, *some))]
+        residues = study("antiberty", *FIRST, *MORE, limit=size.residues)
+        masked += [("antiberty-tables", residues)]
+    lpi = study("smollm2", "table2", of="-lpi", limit=size.lpi, estimators="LPI,NeurGrad")
+    maps = study("smollm2", *MAPS, "--map-prompts", size.maps, of="-maps", limit=size.maps)
     made: list[tuple[str, Callable[[], object]]] = [
         ("smollm2-known", partial(choose_facts, smollm2, facts, size.prompts, known["smollm2"])),
-        ("smollm2-tables", study("smollm2", *FIRST)),
-        ("smollm2-strongest", study("smollm2", *MORE)),
-        ("batching", partial(released_batches, *some)),
-        ("smollm2-ranges", study("smollm2", "fig2")),
-        ("half", partial(half_precision, *some, size.half)),
+        ("smollm2-tables", every(*FIRST)),
+        ("smollm2-strongest", every(*MORE)),
+        ("batching", partial(released_batches, *tables)),
+        ("smollm2-ranges", every("fig2")),
+        ("half", partial(half_precision, *tables, size.half)),
         *masked,
-        ("smollm2-maps", study("smollm2", *MAPS)),
-        ("samples", partial(sampled, *some)),
-        ("lpi", partial(negkernel, "reproduce", *lpi)),
-        ("smollm2-together", study("smollm2", "fig5")),
+        ("smollm2-maps", maps),
+        ("samples", partial(sampled, smollm2, folder / "smollm2-maps")),
+        ("smollm2-lpi", lpi),
+        ("smollm2-many", study("smollm2", "fig5", of="-many", limit=size.many)),
         *((f"probe-{task}", probe(task)) for task in tasks),
-        ("smollm2-page", study("smollm2", "all")),
     ]
     return [Step(name, folder, run) for name, run in made]
