@@ -6,8 +6,10 @@ import statistics
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -15,6 +17,7 @@ from packaging.utils import canonicalize_name
 from bench.registry import Settings
 from bench.report import Record
 
+ROOT = Path(__file__).parents[1]
 MEGABYTE = 10**6
 SPARED = 400.0  # megabytes that the extras must keep out of the core
 IMPORT_GOAL, HELP_GOAL = 0.1, 0.5
@@ -64,24 +67,33 @@ def _seconds(words: list[str], repeats: int) -> float:
 
 def _megabytes(extras: Iterable[str]) -> float:
     """Size of the files of negkernel's dependencies, and of theirs, as they are installed here."""
-    waiting: list[tuple[str, frozenset[str]]] = [("negkernel", frozenset(extras))]
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    optional = stated["optional-dependencies"]
+    waiting = [*stated["dependencies"], *(text for extra in extras for text in optional[extra])]
     sizes: dict[str, int] = {}
     seen = set()
     while waiting:
-        one = name, wanted = waiting.pop()
-        if one in seen or name.startswith(OF_GPUS):
+        needed = Requirement(waiting.pop())
+        name = canonicalize_name(needed.name)
+        if (name, *needed.extras) in seen or name.startswith(OF_GPUS) or not _holds(needed):
             continue
-        seen.add(one)
+        seen.add((name, *needed.extras))
+        if name == "negkernel":
+            waiting += [text for extra in needed.extras for text in optional[extra]]
+            continue
         try:
             found = distribution(name)
         except PackageNotFoundError:
-            continue  # for another system or Python
-        if name != "negkernel":  # an editable installation has no files to count
-            places = [found.locate_file(file) for file in found.files or ()]
-            sizes[name] = sum(p.stat().st_size for p in places if p.exists())
-        for text in found.requires or ():
-            needed = Requirement(text)
-            marker = needed.marker
-            if marker is None or any(marker.evaluate({"extra": e}) for e in ("", *wanted)):
-                waiting.append((canonicalize_name(needed.name), frozenset(needed.extras)))
+            continue  # of those that nobody asked for here
+        places = [found.locate_file(file) for file in found.files or ()]
+        sizes[name] = sum(place.stat().st_size for place in places if place.is_file())
+        waiting += [
+            f"{one.name}[{','.join(one.extras)}]"
+            for one in map(Requirement, found.requires or ())
+            if any(_holds(one, extra) for extra in ("", *needed.extras))
+        ]
     return sum(sizes.values()) / MEGABYTE
+
+
+def _holds(needed: Requirement, extra: str = "") -> bool:
+    return needed.marker is None or needed.marker.evaluate({"extra": extra})
