@@ -133,7 +133,8 @@ class Block:
     @property
     def device(self) -> torch.device:
         """Where this layer's weights live."""
-        return device_of(self.mlp.down.module)
+        module: Any = self.mlp.down.module
+        return device_of(getattr(module, "source", module))
 
     @property
     def precision(self) -> Precision:
@@ -212,6 +213,17 @@ class Description:
         prompt's length.
         """
         return tuple(rotary.length_key(length) for rotary in self.rotaries)
+
+
+def exchanged(part: Any, others: dict[nn.Module, Any]) -> Any:
+    """Return ``part`` with projections of what takes their modules' place in ``others``."""
+    if isinstance(part, tuple):
+        return tuple(exchanged(one, others) for one in part)
+    if isinstance(part, Projection):
+        return replace(part, module=others.get(part.module, part.module))
+    if not is_dataclass(part) or isinstance(part, type):
+        return part
+    return replace(part, **{f.name: exchanged(getattr(part, f.name), others) for f in fields(part)})
 
 
 def bind(part: Any, precision: Precision) -> Any:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from negkernel.families.parts import Description, Precision, bind
-from negkernel.families.resident import bringing, loaders_of, modules_of
-from negkernel.families.weights import why_not_dense
+from torch import nn
+
+from negkernel.families.measured import Measured
+from negkernel.families.parts import Description, Precision, bind, exchanged
+from negkernel.families.resident import Loader, bringing, loaders_of, modules_of
+from negkernel.families.weights import is_linear_like, storage
 
 # The model is Any: what a family reads off it is checked by the family's tests, not by types.
 Describe = Callable[[Any, Precision], Description]
@@ -42,7 +45,7 @@ def describe(model: Any, precision: Precision, task: str = "causal") -> Descript
     ------
     NotImplementedError
         When the architecture is not registered, or a module of it has been replaced by one
-        that cannot be read (an adapter).
+        that is no linear layer.
     """
     model_type = getattr(model.config, "model_type", type(model).__name__)
     families, advice = _FAMILIES[task], _ADVICE[task]
@@ -52,20 +55,23 @@ def describe(model: Any, precision: Precision, task: str = "causal") -> Descript
             f"{', '.join(registered(task))}. {advice}"
         )
     described: Description = bind(families[model_type](model, precision), precision)
-    for projection in described.projections():
-        reason = why_not_dense(projection.module)
-        if reason is not None:
+    unknown = {one.module for one in described.projections() if storage(one.module) is None}
+    names = {module: name for name, module in model.named_modules()}
+    measured = {}
+    for module in unknown:
+        if not is_linear_like(module):
             raise NotImplementedError(
-                f"method='delta' cannot read this {model_type} model: {reason}. {advice}"
+                f"method='delta' cannot read this {model_type} model: {type(module).__name__} is "
+                f"not a linear layer. {advice}"
             )
-    return _brought(model, described)
-
-
-def _brought(model: Any, described: Description) -> Description:
-    """Say what brings in the weights that the model does not hold itself."""
+        measured[module] = Measured(names[module], module, model.dtype)
+    described = exchanged(described, measured) if measured else described
     loaders = loaders_of(model)
-    if not loaders:
-        return described
+    return _brought(model, described, loaders) if loaders or measured else described
+
+
+def _brought(model: Any, described: Description, loaders: dict[nn.Module, Loader]) -> Description:
+    """Say what brings in the weights that the model does not hold itself."""
     head = described.final_norm, described.projection, described.head_norm, described.head
     # How tokens are embedded is a function, which does not tell of its modules: they are those
     # that belong neither to the head nor to a list of layers.

@@ -31,7 +31,11 @@ class Loader(ABC):
         Path of the module that it sits on.
     modules : list of nn.Module
         Those whose own tensors it brings.
+    source : nn.Module or None
+        One that it reads itself, whose weights have to be in before.
     """
+
+    source: Any = None
 
     def __init__(self, name: str, modules: Sequence[nn.Module]):
         self.name, self.modules = name, list(modules)
@@ -176,9 +180,15 @@ def _on(name: str, module: nn.Module) -> Iterator[Loader]:
                 yield loader
 
 
-def modules_of(part: Any) -> Iterator[nn.Module]:
-    """Every module that a part of a description reads, children included."""
-    if isinstance(part, nn.Module):
+def modules_of(part: Any) -> Iterator[nn.Module | Loader]:
+    """Every module that a part of a description reads, children included.
+
+    A loader in the place of a module follows those that it reads itself.
+    """
+    if isinstance(part, Loader):
+        yield from modules_of(part.source)
+        yield part
+    elif isinstance(part, nn.Module):
         yield from part.modules()
     elif isinstance(part, tuple):
         for one in part:
@@ -192,7 +202,11 @@ def modules_of(part: Any) -> Iterator[nn.Module]:
 
 def bringing(loaders: dict[nn.Module, Loader], *parts: Any) -> tuple[Loader, ...]:
     """Loaders of everything that ``parts`` read, each once."""
-    found = [loaders.get(module) for part in parts for module in modules_of(part)]
+    found = [
+        one if isinstance(one, Loader) else loaders.get(one)
+        for part in parts
+        for one in modules_of(part)
+    ]
     return tuple(dict.fromkeys(one for one in found if one is not None))
 
 

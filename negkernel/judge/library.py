@@ -9,11 +9,16 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from negkernel.families.resident import Loader, loaders_of
+from negkernel.families.weights import (
+    computes_weights,
+    is_linear_like,
+    runs_as_written,
+    written_by_library,
+)
 from negkernel.model.state import foreign_hooks
 
-# Whose modules do what their weights and configs say. torch.nn.utils replaces weights on the way.
+# Whose modules do what their weights and configs say.
 _CLASSES = ("transformers.", "torch.nn.modules.", "torch._dynamo.", "bitsandbytes.")
-_FUNCTIONS = ("transformers.", "torch.", "bitsandbytes.", "negkernel.")
 
 
 def foreign_part(model: nn.Module) -> str | None:
@@ -25,47 +30,37 @@ def foreign_part(model: nn.Module) -> str | None:
     for hooks in (torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks):
         if hooks:
             return "torch carries a forward hook for every module"
+    read: set[nn.Module] = set()  # by its matrix, or run as it is
+    embedding: Any = getattr(model, "get_input_embeddings", lambda: None)()
     for name, module in model.named_modules():
-        what = _foreign(module)
+        if module is embedding or is_linear_like(module):
+            read.update(module.modules())
+        what = _around(module) or (None if module in read else _foreign(module))
         if what is not None:
             return f"module {name!r} {what}"
     return None
 
 
-def _foreign(module: nn.Module) -> str | None:
-    if foreign_hooks(module):
+def _around(module: nn.Module) -> str | None:
+    """What is put around a module and its weights, beside what :mod:`.resident` understands."""
+    if any(not computes_weights(hook) for hook in foreign_hooks(module)):
         return "carries a forward hook"
-    cls = type(module)
-    if not f"{cls.__module__}.".startswith(_CLASSES):
-        return f"is of class {cls.__name__}, which is not transformers' or torch's"
-    if not _module(cls.forward).startswith(_FUNCTIONS):
-        return f"runs a forward that was put into class {cls.__name__}"
-    forward = vars(module).get("forward")
-    if hasattr(module, "_hf_hook"):
-        what = _accelerated(module)
-        if what is not None:
-            return what
-    elif forward is not None and not _module(forward).startswith(_FUNCTIONS):
-        return "has a forward of its own in place of its class's"
+    hook = vars(module).get("_hf_hook")
+    for one in getattr(hook, "hooks", (hook,)):
+        if one is not None and type(one).__name__ != "AlignDevicesHook":
+            return f"carries a {type(one).__name__} of accelerate"
     if any(type(p).__module__.startswith("torch.distributed") for p in module._parameters.values()):
         return "has weights that are sharded over processes"
     return None
 
 
-def _module(function: Any) -> str:
-    """Where a function was written, as far as it says so."""
-    return str(getattr(function, "__module__", None) or "")
-
-
-def _accelerated(module: Any) -> str | None:
-    """What accelerate's hook on a module does beside moving inputs to the module's device."""
-    if getattr(vars(module).get("_old_forward"), "__func__", None) is not type(module).forward:
-        return "has a forward of its own in place of its class's"
-    hook = module._hf_hook
-    for one in getattr(hook, "hooks", (hook,)):
-        if type(one).__name__ != "AlignDevicesHook":
-            return f"carries a {type(one).__name__} of accelerate"
-    return None
+def _foreign(module: nn.Module) -> str | None:
+    cls = type(module)
+    if not f"{cls.__module__}.".startswith(_CLASSES):
+        return f"is of class {cls.__name__}, which is not transformers' or torch's"
+    if not written_by_library(cls.forward):
+        return f"runs a forward that was put into class {cls.__name__}"
+    return None if runs_as_written(module) else "has a forward of its own in place of its class's"
 
 
 def refuse_missing(model: nn.Module) -> dict[nn.Module, Loader]:
