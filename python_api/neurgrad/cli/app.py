@@ -15,6 +15,7 @@ from neurgrad.cli.commands.demo import DemoOptions, demo
 from neurgrad.cli.commands.grad import grad
 from neurgrad.cli.commands.info import InfoOptions, info
 from neurgrad.cli.commands.join import JoinOptions, join
+from neurgrad.cli.commands.neg_map import NegMapOptions, neg_map
 from neurgrad.cli.commands.probe import EPILOG as PROBE_EPILOG
 from neurgrad.cli.commands.probe import probe
 from neurgrad.cli.commands.prompts import EPILOG as PROMPTS_EPILOG
@@ -59,6 +60,9 @@ app.command()(command(DemoOptions, demo))
 app.command(epilog=EXAMPLE.format("sweep"))(command(SweepOptions, sweep))
 app.command(epilog=EXAMPLE.format("grad"))(command(JobOptions, grad))
 app.command()(command(JoinOptions, join))
+app.command("neg-map", epilog=EXAMPLE.format("neg-map") + " --output map.csv")(
+    command(NegMapOptions, neg_map)
+)
 app.command(epilog=PROMPTS_EPILOG)(command(PromptsOptions, prompts))
 app.command(epilog=EPILOG)(command(ReproduceOptions, reproduce))
 app.command(epilog=PROBE_EPILOG)(command(TaskOptions, probe))

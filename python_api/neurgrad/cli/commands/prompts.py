@@ -92,7 +92,7 @@ def prompts(asked: PromptsOptions) -> None:
             for template in asked.template or []:
                 check_template(template, facts)
     with step(f"loading {asked.model}"):
-        engine = load_engine(asked.model, asked.dtype, asked.device)
+        engine = load_engine(asked)
         if asked.chat:
             apply_chat(engine, [])
     with blame("--template"):

@@ -127,7 +127,7 @@ def _of_prompts(asked: ReproduceOptions, given: tuple[list[str], list[str]] | No
             wanted = chosen(asked.names or ["all"], analysis.ARTEFACTS)
         with blame("--estimators", asked.estimators):
             settings = _settings(asked)
-        engine = load_engine(asked.model, asked.dtype, asked.device)
+        engine = load_engine(asked)
     prompts, answers = given or _own_facts(asked)
     if asked.chat:
         prompts = apply_chat(engine, prompts)

@@ -46,6 +46,10 @@ class ModelOptions(Manners):
     model: o.ModelOption
     dtype: o.DTypeOption = "auto"
     device: o.DeviceOption = None
+    device_map: o.DeviceMapOption = None
+    offload: o.OffloadOption = None
+    quantize: o.QuantizeOption = None
+    memory: o.MemoryOption = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,6 @@ class JobOptions(ModelOptions):
     position: o.PositionOption = None
     seed: o.SeedOption = 0
     method: o.MethodOption = "auto"
-    memory: o.MemoryOption = None
     dry_run: o.DryRunOption = False
     resume: o.ResumeOption = False
     shard: o.ShardOption = None

@@ -11,9 +11,9 @@ from neurgrad.cli.errors import blame, refuse
 from neurgrad.cli.reading.asked import JobOptions, SweepOptions
 from neurgrad.cli.reading.neurons import Choice, parse_neurons
 from neurgrad.cli.reading.outputs import STDOUT, check_output, check_plot_folder, run_folder
+from neurgrad.cli.reading.placement import check_placement
 from neurgrad.cli.reading.prompt_files import read_prompts
 from neurgrad.cli.reading.shifts import parse_shifts
-from neurgrad.cli.reading.sizes import parse_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +33,6 @@ class Job:
     output : Path or None
         The file to write; None also where that is stdout.
     position : int, "all" or None
-    memory : int or None
-        Bytes of scratch.
     part : (int, int) or None
         Compute every so-many-th shard only, from which one on, and join none.
     """
@@ -46,7 +44,6 @@ class Job:
     shifts: np.ndarray | None
     output: Path | None
     position: int | str | None
-    memory: int | None = None
     part: tuple[int, int] | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -101,13 +98,10 @@ def read_job(asked: JobOptions) -> Job:
             refuse("--tol", f"{asked.tol}: expected a number between 0 and 1")
         with blame("--shifts", asked.shifts):
             grid = parse_shifts(asked.shifts)
-    memory = None
-    if asked.memory is not None:
-        with blame("--memory", asked.memory):
-            memory = parse_size(asked.memory)
-    prompts, targets = _prompts(asked.prompt or [], asked.target or [], asked.prompts)
-    position = _position(asked.position)
-    return Job(asked, prompts, targets, choice, grid, output, position, memory, part)
+    check_placement(asked)
+    prompts, targets = given_prompts(asked.prompt or [], asked.target or [], asked.prompts)
+    position = read_position(asked.position)
+    return Job(asked, prompts, targets, choice, grid, output, position, part)
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -134,7 +128,8 @@ def _check_shared(asked: JobOptions, output: Path | None) -> None:
         refuse("--output", f"missing: {group.size} processes were started to share a run")
 
 
-def _position(text: str | None) -> int | str | None:
+def read_position(text: str | None) -> int | str | None:
+    """Return where neurons are shifted: None, a token or all."""
     if text is None or text == "all":
         return text
     try:
@@ -143,9 +138,10 @@ def _position(text: str | None) -> int | str | None:
         refuse("--position", f"{text!r}: expected an integer, or all")
 
 
-def _prompts(
+def given_prompts(
     prompt: list[str], target: list[str], file: Path | None
 ) -> tuple[list[str], list[str]]:
+    """Return prompts and targets, from options or from a file."""
     if file is not None:
         if prompt:
             refuse("--prompts", f"{str(file)!r}: give either --prompt or --prompts, not both")

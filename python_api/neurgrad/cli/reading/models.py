@@ -1,4 +1,4 @@
-"""``--model``, ``--dtype``, ``--device`` and ``--chat``: from options to an engine."""
+"""``--model`` and what says where it goes, and ``--chat``: from options to an engine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from neurgrad.cli.errors import blame, refuse
+from neurgrad.cli.reading.placement import check_placement, placement
 from neurgrad.cli.showing.quiet import quiet_loading
 
 if TYPE_CHECKING:
     import torch
 
     from negkernel import Engine
+    from neurgrad.cli.reading.asked import ModelOptions
 
 DEMO: dict[str, Literal["causal", "masked"]] = {
     "demo": "causal",
@@ -20,24 +22,27 @@ DEMO: dict[str, Literal["causal", "masked"]] = {
 }
 
 
-def load_engine(model: str, dtype: str, device: str | None, memory: int | None = None) -> Engine:
+def load_engine(asked: ModelOptions) -> Engine:
     """Load the model that the options name.
 
-    The memory budget is `memory`, or measured now; it stays the same for the engine's life, since
-    batches, and with them the last bits, depend on it.
+    The memory budget is the one asked for, or measured now; it stays the same for the engine's
+    life, since batches, and with them the last bits, depend on it.
 
     Raises
     ------
     typer.BadParameter
-        No such model, or no such device.
+        No such model or device, or places that do not fit together.
     """
     from negkernel import Engine
+    from negkernel.families.resident import device_of
     from negkernel.model.memory import default_memory_budget
 
-    chosen, path = _device(device), find_model(model)
-    with blame("--model", model), quiet_loading():
-        loaded = Engine.from_pretrained(path, dtype=dtype, device=chosen)
-    budget = default_memory_budget(chosen) if memory is None else memory
+    memory = check_placement(asked)
+    chosen, path = _device(asked.device), find_model(asked.model)
+    with blame("--model", asked.model), quiet_loading():
+        where = placement(asked, chosen)
+        loaded = Engine.from_pretrained(path, dtype=asked.dtype, **where)
+    budget = default_memory_budget(device_of(loaded.model)) if memory is None else memory
     return Engine(loaded.model, loaded.tokenizer, task=loaded.task, memory_budget=budget)
 
 

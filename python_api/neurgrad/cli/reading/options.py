@@ -12,6 +12,8 @@ Site = Literal["paper", "up", "gate", "pre", "post"]
 Axis = Literal["magnitude", "signed", "scale", "value"]
 Method = Literal["auto", "delta", "generic", "suffix", "full"]
 Resolution = Literal["grid", "spectral"]
+DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential", "disk"]
+Quantize = Literal["nf4", "int8"]
 DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 
 _MODEL, _WHAT, _HOW, _OUT = "Model", "What to compute", "How", "Results"
@@ -37,6 +39,32 @@ DeviceOption = Annotated[
         "--device",
         metavar="DEVICE",
         help="cpu, cuda, cuda:1, ...; by default a GPU if there is one.",
+        rich_help_panel=_MODEL,
+    ),
+]
+DeviceMapOption = Annotated[
+    DeviceMap | None,
+    typer.Option(
+        "--device-map",
+        help="Spread layers over devices; auto: what fits no GPU stays in host memory, and then in "
+        "--offload; disk: all of it there.",
+        rich_help_panel=_MODEL,
+    ),
+]
+OffloadOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--offload",
+        metavar="DIR",
+        help="Weights that fit nowhere are kept here, and fetched layer by layer.",
+        rich_help_panel=_MODEL,
+    ),
+]
+QuantizeOption = Annotated[
+    Quantize | None,
+    typer.Option(
+        "--quantize",
+        help="Load weights in 4 or 8 bits, by bitsandbytes.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -16,7 +16,7 @@ from neurgrad.cli.showing.spreadsheets import write_csv
 if TYPE_CHECKING:
     import pandas as pd
 
-    from negkernel import Gradients, Sweep
+    from negkernel import Gradients, NegMap, Sweep
     from neurgrad.cli.reading.job import Job
 
 SUFFIXES = (".csv", ".parquet", ".safetensors")
@@ -91,12 +91,14 @@ def kept_in(job: Job) -> Iterator[Path]:
             folder_path.rmdir()
 
 
-def write_result(result: Sweep | Gradients, frame: pd.DataFrame | None, path: Path) -> None:
+def write_result(
+    result: Sweep | Gradients | NegMap, frame: pd.DataFrame | None, path: Path
+) -> None:
     """Write a result in the format that the path's extension names.
 
     Parameters
     ----------
-    result : Sweep or Gradients
+    result : Sweep, Gradients or NegMap
         Written whole as safetensors.
     frame : DataFrame or None
         Its table, for CSV and Parquet.

@@ -50,7 +50,7 @@ class Session:
     def __init__(self, job: Job):
         self.job = job
         asked = job.asked
-        self.engine: Engine = load_engine(asked.model, asked.dtype, asked.device, job.memory)
+        self.engine: Engine = load_engine(asked)
         self.prompts = apply_chat(self.engine, job.prompts) if job.asked.chat else job.prompts
         with blame("--site", job.asked.site):
             resolve_site(job.asked.site, gated=self.engine.site == "up")

@@ -31,7 +31,7 @@ def study_tasks(asked: TaskOptions, names: Sequence[str]) -> None:
             check_plot_folder(asked.output)
         tasks = _checked_tasks(asked)
     with step(f"loading {asked.model}"):
-        engine = load_engine(asked.model, asked.dtype, asked.device)
+        engine = load_engine(asked)
     if engine.task == "masked":
         refuse("--model", f"{asked.model!r} is a masked model; tasks are asked of causal ones")
     with (
