@@ -56,6 +56,18 @@ def test_curves_are_the_sweep_and_dashed_lines_have_slope_neg(sweep: Sweep):
     assert "activation units" in ax.get_xlabel()
 
 
+def test_a_title_of_ones_own_and_how_many_neurons_there_are(sweep: Sweep):
+    ax = sweep_curves(sweep, neurons=2, title="Which city is it?")
+    assert ax.get_title(loc="right") == "Which city is it? [Paris]"
+    assert "2 of n = 9" in ax.get_legend().get_title().get_text()
+
+
+def test_few_counts_stand_on_an_axis_of_whole_numbers(sweep: Sweep, gradients: Gradients):
+    few, many = neg_histogram(sweep), neg_histogram(gradients)
+    assert (few.get_yscale(), many.get_yscale()) == ("linear", "log")
+    assert all(tick == round(tick) for tick in few.get_yticks())
+
+
 def test_gradients_have_no_curves(gradients: Gradients):
     with pytest.raises(TypeError, match="expected a Sweep"):
         sweep_curves(gradients)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """What commands write is what the engine returns; shards are cut and joined without a seam."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,22 @@ def test_plots_are_drawn(few: Path, tmp_path: Path, negkernel):
     names = ("curves", "histogram", "layers", "activation")
     drawn = {f"{name}{suffix}" for name in names for suffix in (".png", ".svg")}
     assert {path.name for path in folder.iterdir()} == drawn
+
+
+def test_titles_are_the_users_text_and_not_the_templates(tmp_path: Path, negkernel):
+    folder = tmp_path / "model"
+    shutil.copytree(demo.folder("causal"), folder)
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    told["chat_template"] = "In fact, {{ messages[0]['content'] }}"
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    given = ("--model", folder, "--chat", "-p", "the capital of France is", "-t", "Paris")
+    shifts = ("--shifts", "-1:1:1", "--neurons", "top:2")
+    status, out, _ = negkernel("sweep", *given, *shifts, "--plot", tmp_path)
+    assert status == 0
+    assert "the capital of France is -> Paris" in out
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert "the capital of France is [Paris]" in drawn
+    assert "In fact" not in out + drawn
 
 
 @pytest.mark.parametrize("command", ["sweep", "grad"])

@@ -19,6 +19,7 @@ def sweep_curves(
     neurons: int | list[int] = 4,
     *,
     target: int = 0,
+    title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the measured curves of some neurons of a prompt, and their NEG lines dashed.
@@ -31,6 +32,8 @@ def sweep_curves(
         Which prompt, and which of its targets where it has several.
     neurons : int or list of int
         How many of the neurons, those with the largest ``|NEG|``; or their places in the sweep.
+    title : str, optional
+        In the place of the prompt's end, such as the question that a chat template was put around.
     ax : Axes, optional
         Drawn on; new ones by default.
 
@@ -87,8 +90,10 @@ def sweep_curves(
         ax.set_ylabel("change of probability")
         targets = sweep.targets[prompt]
         word = targets if isinstance(targets, str) else targets[target]
-        ax.set_title(f"{shorten(sweep.prompts[prompt])} [{word}]", loc="right")
-        legend_below(ax, title="dashed: NEG", title_fontsize=7)
+        shown_title = shorten(sweep.prompts[prompt] if title is None else title)
+        ax.set_title(f"{shown_title} [{word}]", loc="right")
+        n = f"{len(neurons)} of n = {len(names):,} neurons"
+        legend_below(ax, title=f"{n}; dashed: NEG", title_fontsize=7)
     return ax
 
 

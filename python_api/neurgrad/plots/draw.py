@@ -15,7 +15,9 @@ from neurgrad.plots.layers import layer_profile
 from neurgrad.plots.style import WIDTH, column
 
 
-def draw_all(result: Sweep | Gradients, folder: str | Path) -> list[Path]:
+def draw_all(
+    result: Sweep | Gradients, folder: str | Path, *, title: str | None = None
+) -> list[Path]:
     """Write every picture that suits a result, as PNG and as SVG.
 
     Parameters
@@ -24,6 +26,8 @@ def draw_all(result: Sweep | Gradients, folder: str | Path) -> list[Path]:
         Gradients have no curves.
     folder : str or Path
         Made if it is missing; pictures of the same names are replaced.
+    title : str, optional
+        Of the curves, which are the first prompt's; see :func:`sweep_curves`.
 
     Returns
     -------
@@ -46,7 +50,7 @@ def draw_all(result: Sweep | Gradients, folder: str | Path) -> list[Path]:
         activation_against_neg(result, ax=figures["activation"].subplots())
         if isinstance(result, Sweep):
             figures["curves"] = _figure(2.6)
-            sweep_curves(result, ax=figures["curves"].subplots())
+            sweep_curves(result, title=title, ax=figures["curves"].subplots())
         paths = []
         for name, figure in figures.items():
             for suffix in (".png", ".svg"):

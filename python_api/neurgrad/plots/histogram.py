@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from negkernel import Gradients, Sweep
 from negkernel.arguments import check_integer
@@ -51,8 +52,11 @@ def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None 
                 label=f"{name}: {chosen.mean():.1%}",
             )
         ax.axvline(0, color="0.3", linewidth=0.6)
-        if found.value.any():
+        heights = np.histogram(found.value, edges)[0]
+        if heights.max() > 10:  # below, a log axis would show parts of one decade
             ax.set_yscale("log")
+        else:
+            ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel(found.label)
         ax.set_ylabel("neurons (all prompts)")
         ax.set_title(f"n = {len(found.value):,}, {beyond:.1%} lie beyond", loc="right")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,8 @@ class Showing:
     json : bool
     silent : bool
         Nothing goes to stdout.
+    asked : list of str
+        What a chat template was put around; empty where none was.
     """
 
     neurons: Choice
@@ -78,6 +80,7 @@ class Showing:
     plot: Path | None
     json: bool
     silent: bool = False
+    asked: Sequence[str] = ()
 
     @classmethod
     def of(cls, job: Job, fixed: np.ndarray | None) -> Showing:
@@ -85,7 +88,8 @@ class Showing:
         asked, group = job.asked, Group.here()
         if group is not None and group.rank > 0:
             return cls(job.neurons, fixed, asked.output, plot=None, json=False, silent=True)
-        return cls(job.neurons, fixed, asked.output, asked.plot, asked.json)
+        texts = job.prompts if asked.chat else ()
+        return cls(job.neurons, fixed, asked.output, asked.plot, asked.json, asked=texts)
 
 
 def report(showing: Showing, result: Sweep | Gradients, *, complete: bool) -> None:
@@ -104,7 +108,7 @@ def report(showing: Showing, result: Sweep | Gradients, *, complete: bool) -> No
     if complete and showing.json:
         print_json(_document(result, frame))
     elif output is None and not showing.json:
-        _print_tables(frame)
+        _print_tables(frame, (complete and showing.asked) or result.prompts)
     if not complete:
         return
     if to_stdout:
@@ -118,7 +122,7 @@ def report(showing: Showing, result: Sweep | Gradients, *, complete: bool) -> No
     if showing.plot is not None:
         from neurgrad.plots import draw_all
 
-        for path in draw_all(result, showing.plot):
+        for path in draw_all(result, showing.plot, title=next(iter(showing.asked), None)):
             say(f"Drew {path}")
 
 
@@ -142,14 +146,13 @@ def _print_line(line: str) -> None:
     console().print(plain(line), soft_wrap=True)
 
 
-def _print_tables(frame: pd.DataFrame) -> None:
+def _print_tables(frame: pd.DataFrame, prompts: Sequence[str]) -> None:
     out = console()
     n_prompts = frame["prompt_index"].nunique()
-    for index, rows in frame.groupby("prompt_index"):
-        if index == SHOWN_PROMPTS:
-            break
+    for index, prompt in enumerate(prompts[:SHOWN_PROMPTS]):
+        rows = frame[frame["prompt_index"] == index]
         first = rows.iloc[0]
-        title = f"{first['prompt']} -> {first['target']} (p = {first['base_prob']:.3g})"
+        title = f"{prompt} -> {first['target']} (p = {first['base_prob']:.3g})"
         out.print(neuron_table(title, rows.head(SHOWN_NEURONS)), soft_wrap=True)
     if n_prompts > SHOWN_PROMPTS or len(frame) > n_prompts * SHOWN_NEURONS:
         out.print(
