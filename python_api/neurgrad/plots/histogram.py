@@ -52,7 +52,7 @@ def neg_histogram(result: Sweep | Gradients, *, bins: int = 60, ax: Axes | None 
                 label=f"{name}: {chosen.mean():.1%}",
             )
         ax.axvline(0, color="0.3", linewidth=0.6)
-        heights = np.histogram(found.value, edges)[0]
+        heights = np.histogram(found.value[found.value != 0], edges)[0]
         if heights.max() > 10:  # below, a log axis would show parts of one decade
             ax.set_yscale("log")
         else:
