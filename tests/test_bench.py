@@ -9,7 +9,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from bench import __main__ as command
-from bench import masked, registry, sweep
+from bench import load, masked, registry, sweep
 from bench.contest import Contestant, agree, contest
 from bench.models import TINY, draws, random_llama
 from bench.opponents.expert import Expert
@@ -71,6 +71,18 @@ def test_a_benchmark_writes_its_columns(tmp_path, arguments, measures, contestan
     for row in rows:
         assert row["contestant"] in result.output.replace("\n", "")
         assert None not in row
+
+
+def test_load_is_measured_in_a_process_that_waits_as_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(load, "POLICIES", {"threads that spin": {"OMP_WAIT_POLICY": "passive"}})
+    path = tmp_path / "results.csv"
+    result = CliRunner().invoke(app, ["load", "--quick", "--threads", "1", "--output", str(path)])
+    assert result.exit_code == 0, result.output
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == ["sweep", "gradients"]
+    for row in rows:
+        assert float(row["ratio"]) == pytest.approx(float(row["seconds"]) / float(row["alone_s"]))
 
 
 def test_a_wrong_contestant_is_never_timed(monkeypatch, tmp_path):
