@@ -28,6 +28,7 @@ BENCHMARKS = {
     "start": "bytes of the installation and seconds of the import and of the help",
     "plan": "seconds that a plan predicts against those that the call takes",
     "scale": "rows a second and weights read: in memory, with layers on disk, in two processes",
+    "generic": "rows a second through any model's own modules: against delta, and suffix",
     "ranking": "probes' ranking and size search: packed orders against numpy int8",
 }
 
