@@ -50,6 +50,7 @@ def one_thread():
         (["attribution"], {"p50_s", "ratio", "error", "peak_gb", "peak_goal_gb"}, 6),
         (["collection"], {"p50_s", "ratio", "error"}, 4),
         (["ranking"], {"p50_s", "ratio", "error"}, 5),
+        (["generic"], {"p50_s", "ratio", "error"}, 12),
         (["peers"], {"cpu_s", "wall_s", "ratio", "peak_mb", "lines", "error"}, 68),
         (["start"], {"megabytes", "spared_mb", "seconds", "goal"}, 5),
         (["plan"], {"predicted_s", "seconds", "ratio", "within"}, 8),
