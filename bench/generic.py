@@ -80,6 +80,7 @@ def _case(
         return sweep
 
     rounds = draws(shape, prompts=1, tokens=TOKENS, targets=1, layers=layers)
+    rounds = (draw for draw in rounds if _reached(engine, draw))
     return contest(
         f"{name}, {TOKENS} tokens",
         [
@@ -92,3 +93,9 @@ def _case(
         rows=len(layers) * len(grid),
         device=settings.device,
     )
+
+
+def _reached(engine: negkernel.Engine, draw: Draw) -> bool:
+    """Whether the neurons' expert is one that the prompt's last token goes to."""
+    found = engine.gradients(draw.prompts, [draw.target], method="full", check=False)
+    return bool((found.activation[0][tuple(draw.neurons.T)] != 0).all())
