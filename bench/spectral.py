@@ -1,4 +1,4 @@
-"""The spectral sweep against the grid: what it leaves out, and whether its errors are honest."""
+"""Spectral sweeps and maps against the grid: what they leave out, and whether they say so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from negkernel.testing.timing import interleave
 
 SHAPE = Shape(hidden=768, layers=12, heads=12, kv_heads=12, inner=2048, vocabulary=32_000)
 TOL = 1e-3
-WITHIN, HONEST, INFLATION, ROWS = 0.999, 0.99, 100.0, 5.0
+WITHIN, HONEST, INFLATION, ROWS, MAP_ROWS = 0.999, 0.99, 100.0, 5.0, 2.6
 # The promise is that an error is at most three times its estimate.
 MARGIN = 3.0
 
@@ -32,7 +32,8 @@ def run(settings: Settings) -> list[Record]:
     model = random_llama(shape, device=settings.device)
     truth = random_llama(shape, dtype=torch.float64, device=settings.device)
     truth.load_state_dict(model.state_dict())
-    return [_record(model, truth, draw, exact, radius, settings) for radius in (2.0, 10.0)]
+    curves = [_record(model, truth, draw, exact, radius, settings) for radius in (2.0, 10.0)]
+    return [*curves, _map_record(model, draw, settings)]
 
 
 def _record(
@@ -92,6 +93,52 @@ def _record(
         note=f"tol {TOL:g}; NEG against the float32 grid; errors of {exact} neurons against the "
         f"float64 grid; honest: within {MARGIN:g} estimates; inflation: median of estimate over "
         f"error, of the {above.mean():.0%} above the rounding floor",
+    )
+
+
+def _map_record(model: Any, draw: Draw, settings: Settings) -> Record:
+    """Map every neuron, and compare those of the draw with their grid and their spectral sweep."""
+    engine = negkernel.Engine(model)
+    shifts = np.linspace(-2, 2, 101, dtype=np.float32)
+    found: dict[str, Any] = {}
+
+    def sweep(resolution: str) -> None:
+        found[resolution] = engine.sweep(
+            draw.prompts,
+            [draw.target],
+            draw.neurons.numpy(),
+            shifts,
+            resolution=resolution,
+            tol=TOL,
+        )
+
+    def whole() -> None:
+        found["map"] = engine.neg_map(draw.prompts, [draw.target], tol=TOL, progress=False)
+
+    runs = {name: (lambda _, name=name: sweep(name)) for name in ("grid", "spectral")}
+    times = interleave(runs | {"map": lambda _: whole()}, range(1), settings.device)
+    mapped, neurons = found["map"], len(draw.neurons)
+    layer, index = draw.neurons.numpy().T
+    error = np.abs(mapped.neg[0, layer, index] - found["grid"].neg()[0])
+    median = np.nanmedian(np.abs(mapped.neg), axis=-1, keepdims=True)
+    asked = TOL * np.maximum(np.abs(mapped.neg), 0.01 * median)
+    each = times["map"].p50 / mapped.neg.size
+    rows = mapped.rows / mapped.neg.size
+    return Record(
+        f"+-2, all {mapped.neg.size:,} neurons",
+        "negkernel neg_map",
+        {
+            "rows_a_neuron": rows,
+            "rows_goal": MAP_ROWS,
+            "rows_reached": rows <= MAP_ROWS,
+            "within_stated": float((error <= mapped.neg_error[0, layer, index]).mean()),
+            "stated_within_tol": float((mapped.neg_error <= asked).mean()),
+            "seconds": times["map"].p50,
+            "over_spectral": times["spectral"].p50 / neurons / each,
+            "over_grid": times["grid"].p50 / neurons / each,
+        },
+        note=f"tol {TOL:g}; neurons by rows: {mapped.row_histogram()}; errors and seconds of a "
+        f"neuron against the grid and the spectral sweep of {neurons}",
     )
 
 

@@ -165,7 +165,10 @@ class Engine(ReadingFace, GradientFace):
         position: Position = None,
         **encoding: Unpack[Encoding],
     ) -> NegMap:
-        """NEG and linearity of every neuron, by spectral sweeps, some layers at a time.
+        """NEG and linearity of every neuron from a few rows each, some layers at a time.
+
+        Most neurons take both ends of the range, those that hardly bend none, and the others as
+        many as their NEG needs; neurons drawn at random take more and show whether that holds.
 
         Parameters
         ----------
@@ -173,14 +176,15 @@ class Engine(ReadingFace, GradientFace):
             NEG and Pearson's r are those of 100 even shifts within ``[-radius, radius]``, zero
             excluded: the paper's protocol.
         tol : float
-            Relative error of a curve and of its NEG.
+            Error of NEG, relative to itself or to 1 % of its layer's median |NEG| where that is
+            more.
         folder, progress
             As of :meth:`sweep`.
 
         Returns
         -------
         NegMap
-            ``neg``, ``pearson``, ``error`` [P, L, I].
+            ``neg``, ``neg_error``, ``pearson``, ``error``, ``neuron_rows`` [P, L, I].
 
         Raises
         ------

@@ -55,7 +55,7 @@ def one_thread():
         (["start"], {"megabytes", "spared_mb", "seconds", "goal"}, 5),
         (["plan"], {"predicted_s", "seconds", "ratio", "within"}, 8),
         (["scale"], {"rows_per_s", "ratio", "passes", "read_gb"}, 6),
-        (["spectral"], {"neg_within_tol", "honest", "inflation", "rows_a_neuron"}, 2),
+        (["spectral"], {"neg_within_tol", "honest", "rows_a_neuron", "within_stated"}, 3),
         (["sweep", "--rows", "1600"], {"peak_gb", "rows_per_s"}, 1),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,

@@ -66,7 +66,8 @@ def neg_map(
                     **settings,
                     base_logprob=some.squeeze(found.watched[None, : request.K]),
                     activation=found.activation[None],
-                    rows=found.rows,
+                    rows=int(found.rows.sum()),
+                    neuron_rows=found.rows[None],
                     **arrays,
                 )
 

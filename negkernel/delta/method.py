@@ -17,6 +17,7 @@ from negkernel.delta.integrated import path_gradients
 from negkernel.delta.positions import Carried, Layout, carried
 from negkernel.delta.prefix_tree import Beginnings
 from negkernel.delta.propagate import propagate
+from negkernel.delta.reach import reach, reaches
 from negkernel.delta.trace import Trace, trace
 from negkernel.families.parts import Description
 from negkernel.families.resident import too_large
@@ -167,6 +168,9 @@ class Delta:
             def shifted(rows: Rows, base: Trace = base, wanted: Wanted = wanted) -> Tensor:
                 return self.changes(base, rows, wanted)
 
+            def far(layers: slice, base: Trace = base) -> Tensor:
+                return reach(self.model, base, layers, spot)
+
             yield Opened(
                 first=first,
                 last=last,
@@ -174,6 +178,7 @@ class Delta:
                 activation=side_by_side([torch.cat(own) for own in values]),
                 slope=side_by_side([torch.cat(own) for own in slopes]) if slopes[0] else None,
                 shifted=shifted,
+                reach=far if reaches(spot) else None,
             )
 
     def scratch(self, request: Request, rows: int) -> int:

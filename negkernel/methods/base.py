@@ -188,6 +188,9 @@ class Opened:
         Rows, sorted by prompt and numbered from 0 within the group -> changes of log p [r, K].
     state_eps : float
         Rounding of the states that ``shifted`` subtracts, 0 where it carries differences.
+    reach : callable or None
+        Layers -> how long a vector [p, l, I] a unit of shift adds to the residual stream. None
+        where a shift adds no multiple of one vector, or the method does not see it.
     """
 
     first: int
@@ -197,6 +200,7 @@ class Opened:
     slope: Tensor | None
     shifted: Callable[[Rows], Tensor]
     state_eps: float = 0.0
+    reach: Callable[[slice], Tensor] | None = None
 
 
 class Method(Protocol):

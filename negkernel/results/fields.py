@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-_INTEGERS, _FLAGS = ("target_ids", "neurons", "rank"), ("top_changed",)
+_INTEGERS, _FLAGS = ("target_ids", "neurons", "rank", "neuron_rows"), ("top_changed",)
 
 
 def check_fields(kind: type[Any], values: Mapping[str, Any]) -> None:

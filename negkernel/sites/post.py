@@ -12,6 +12,7 @@ class Post(Neuron):
 
     name = "post"
     gated = frozenset({True, False})
+    linear = True
 
     def value(self, inner: Inner) -> Tensor:
         """See :class:`Neuron`."""

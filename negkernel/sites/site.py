@@ -92,9 +92,12 @@ class Neuron(Site):
     ----------
     gated : set of bool
         The kinds of MLP that have it.
+    linear : bool
+        The hidden vector changes in proportion to a shift.
     """
 
     gated: frozenset[bool]
+    linear = False
     stage = "hidden"
 
     def widths(self, feed_forwards: Sequence[FeedForward]) -> np.ndarray:

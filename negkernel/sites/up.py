@@ -15,6 +15,7 @@ class Up(Neuron):
 
     name = "up"
     gated = frozenset({True})
+    linear = True
 
     def value(self, inner: Inner) -> Tensor:
         """See :class:`Neuron`."""

@@ -12,7 +12,7 @@ from negkernel.methods.base import Opened
 from negkernel.request.neurons import every_neuron
 from negkernel.results import statistics
 from negkernel.results.shards import Shard
-from negkernel.spectral.opened import CURVES, curves, only
+from negkernel.spectral.opened import CURVES, map_curves, only
 
 Group = tuple[int, int]  # first and last + 1 of some prompts
 
@@ -32,17 +32,17 @@ class Piece:
     Attributes
     ----------
     curves : dict of str to ndarray [K, l, I]
-        ``neg``, ``pearson`` and ``error``.
+        ``neg``, ``pearson``, ``error`` and ``neg_error``.
     activation : ndarray [l, I]
     watched : ndarray [2 K]
         Log-probs of the request's ``watched_ids``.
-    rows : int
+    rows : ndarray [l, I] int64
     """
 
     curves: dict[str, np.ndarray]
     activation: np.ndarray
     watched: np.ndarray
-    rows: int
+    rows: np.ndarray
 
 
 def pieces(n_prompts: int, widths: np.ndarray) -> list[Shard]:
@@ -69,7 +69,7 @@ class Measure:
         Neurons of each layer.
     shifts : ndarray [J]
     tol, eps : float
-        Of :func:`negkernel.spectral.opened.curves`.
+        Of :func:`negkernel.spectral.opened.map_curves`.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Measure:
         one, layers = self._of(shard.prompts[0]), slice(*shard.layers)
         layer, index = every_neuron(self.widths[layers]).T
         neurons = np.stack([layers.start + layer, index], axis=1)
-        found = curves(one, neurons[None], self._shifts, tol=self._tol, eps=self._eps)
+        found = map_curves(one, neurons, self._shifts, tol=self._tol, eps=self._eps)
         watched = one.base_logprob[0].numpy()
         base = watched[: len(watched) // 2]
         dp = statistics.prob_shift(base[:, None], found.values)  # [n, K, J]
@@ -101,13 +101,15 @@ class Measure:
             "neg": statistics.neg(self._shifts, dp),
             "pearson": statistics.pearson(self._shifts, dp),
             "error": found.error,
+            "neg_error": found.neg_error,
         }
         size = dp.shape[1], layers.stop - layers.start, int(self.widths.max())
         arrays = {name: np.full(size, np.nan, base.dtype) for name in measured}
         for name, values in measured.items():
             arrays[name][:, layer, index] = values.T
-        activation = one.activation[0, layers].numpy()
-        return Piece(arrays, activation, watched, int(found.rows.sum()))
+        rows = np.zeros(size[1:], np.int64)
+        rows[layer, index] = found.rows
+        return Piece(arrays, one.activation[0, layers].numpy(), watched, rows)
 
     def _of(self, prompt: int) -> Opened:
         if self._open is None or not self._open[0][0] <= prompt < self._open[0][1]:

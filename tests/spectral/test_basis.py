@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from negkernel.spectral import paper_grid
 from negkernel.spectral.basis import levels
 
 GRID = np.linspace(-2, 2, 101)
@@ -22,6 +23,15 @@ def test_polynomials_of_the_level_s_order_are_reproduced(shifts, pinned):
         slope = np.array(curve.deriv()(0.0) / unit if pinned else 0.0)
         found = level.curve(curve(level.nodes / unit), slope)
         np.testing.assert_allclose(found, curve(shifts / unit), atol=1e-11)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_no_radius_divides_by_zero(pinned):
+    with np.errstate(all="raise"):
+        for radius in np.concatenate([np.geomspace(1e-6, 1e6, 60), np.arange(1, 40) / 4]):
+            for shifts in (np.linspace(-radius, radius, 101), paper_grid(radius, np.float32)):
+                for level in levels(shifts, pinned=pinned):
+                    assert np.isfinite(level.at_shifts).all()
 
 
 def test_levels_are_nested_with_both_ends_and_never_zero():

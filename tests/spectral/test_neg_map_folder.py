@@ -17,7 +17,7 @@ from negkernel import Engine
 from negkernel.results.manifest import Manifest
 from negkernel.spectral import neg_map
 
-FIELDS = ("neg", "pearson", "error", "activation", "base_logprob")
+FIELDS = ("neg", "pearson", "error", "neg_error", "neuron_rows", "activation", "base_logprob")
 PROMPTS, TARGETS = [[5, 9, 2], [7, 8, 3, 11], [4, 1]], [3, 4, 6]
 SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "vocab_size": 32}
 HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from negkernel.spectral import refine
+from negkernel.spectral import Accuracy, refine
 
 EPS = np.finfo(np.float64).eps
 
@@ -33,7 +33,7 @@ class Sigmoids:
 
 def run(n, steepest, shifts, tol=1e-3):
     model = Sigmoids(n, steepest)
-    found = refine(model.evaluate, model.slope(), model.base(), shifts, tol=tol, eps=EPS)
+    found = refine(model.evaluate, model.slope(), model.base(), shifts, Accuracy(tol, EPS))
     truth = model.curve(np.arange(n), np.broadcast_to(shifts, (n, len(shifts))))[:, None]
     return model, found, truth
 
@@ -58,8 +58,7 @@ def test_neg_keeps_the_tolerance_where_the_curve_is_even():
         0.05 * 0.7 * even[:, None],
         np.full((3, 1), -4.0),
         shifts,
-        tol=1e-3,
-        eps=EPS,
+        Accuracy(1e-3, EPS),
     )
     odd = np.expm1(found.values[:, 0]) @ shifts
     truth = np.expm1(curve(np.arange(3), np.tile(shifts, (3, 1)))) @ shifts
@@ -70,7 +69,7 @@ def test_only_hard_curves_are_refined_and_rows_are_counted():
     shifts = np.linspace(-2, 2, 101)
     model = Sigmoids(50, 0.05)
     model.c[:3] = 25.0
-    found = refine(model.evaluate, model.slope(), model.base(), shifts, tol=1e-3, eps=EPS)
+    found = refine(model.evaluate, model.slope(), model.base(), shifts, Accuracy(1e-3, EPS))
     assert found.rows.sum() == model.rows
     assert (found.rows[3:] <= 4).all()
     assert (found.rows[:3] > 16).all()
@@ -83,7 +82,7 @@ def test_a_curve_that_no_level_resolves_is_computed_at_the_shifts():
     def kinked(which, x):
         return np.where(np.abs(x) > 0.07, np.sign(x), 0.0)[..., None]
 
-    found = refine(kinked, np.zeros((1, 1)), np.full((1, 1), -1.0), shifts, tol=1e-3, eps=EPS)
+    found = refine(kinked, np.zeros((1, 1)), np.full((1, 1), -1.0), shifts, Accuracy(1e-3, EPS))
     np.testing.assert_array_equal(found.values[0, 0], kinked(None, shifts)[:, 0])
 
 
@@ -93,8 +92,7 @@ def test_a_neuron_without_effect_takes_two_rows_and_has_no_error():
         np.zeros((4, 2)),
         np.full((4, 2), -1.0),
         np.linspace(-2, 2, 101),
-        tol=1e-3,
-        eps=EPS,
+        Accuracy(1e-3, EPS),
     )
     assert (found.rows == 2).all()
     assert not found.values.any()
@@ -114,9 +112,7 @@ def test_noise_stops_refinement_and_stands_in_the_error():
         np.full((200, 1), 1e-4),
         np.full((200, 1), -1.0),
         shifts,
-        tol=1e-6,
-        eps=EPS,
-        noise=3 * noise,
+        Accuracy(1e-6, EPS, noise=3 * noise),
     )
     error = np.abs(found.values[:, 0] - 1e-4 * shifts).max(-1)
     assert found.rows.mean() < 10
