@@ -223,11 +223,15 @@ def test_of_processes_that_were_started_together_a_late_one_begins_nothing_anew(
     assert output.read_bytes() == written
 
 
-def test_processes_that_were_started_together_need_a_run_to_share(negkernel, facts: Path, rank):
+def test_without_an_output_the_first_of_several_processes_computes_all(few: Path, negkernel, rank):
+    given = ("grad", "--model", "demo", "--prompts", few, "--json")
+    alone = negkernel(*given)[1]
+    rank(1)
+    assert negkernel(*given)[:2] == (0, "")
     rank(0)
-    status, out, err = negkernel("sweep", "--model", "demo", "--prompts", facts, *SMALL)
-    assert (status, out) == (2, "")
-    assert "--output: missing: 3 processes" in err
+    status, out, err = negkernel(*given)
+    assert (status, out) == (0, alone)
+    assert "the first one computes all" in err
 
 
 @pytest.mark.parametrize("command", ["sweep", "grad"])

@@ -88,7 +88,8 @@ def read_job(asked: JobOptions) -> Job:
         with blame("--plot", asked.plot):
             check_plot_folder(asked.plot)
     part = None if asked.shard is None else _part(asked.shard)
-    _check_shared(asked, output)
+    if part is not None and output is None:
+        refuse("--shard", f"{asked.shard!r}: needs the --output FILE of the run that is shared")
     _check_resume(output, asked.resume or part is not None)
     with blame("--neurons", asked.neurons):
         choice = parse_neurons(asked.neurons)
@@ -113,19 +114,6 @@ def _part(text: str) -> tuple[int, int]:
     if not (n and i <= n):
         refuse("--shard", f"{text!r}: expected i from 0 to n - 1, or from 1 to n")
     return i % n, n
-
-
-def _check_shared(asked: JobOptions, output: Path | None) -> None:
-    """Refuse to share a run that is kept nowhere."""
-    if output is not None or asked.dry_run:
-        return
-    if asked.shard is not None:
-        refuse("--shard", f"{asked.shard!r}: needs the --output FILE of the run that is shared")
-    from negkernel.results.group import Group
-
-    group = Group.here()
-    if group is not None:
-        refuse("--output", f"missing: {group.size} processes were started to share a run")
 
 
 def read_position(text: str | None) -> int | str | None:

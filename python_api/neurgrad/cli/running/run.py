@@ -5,7 +5,7 @@ from __future__ import annotations
 from neurgrad.cli.reading.asked import JobOptions
 from neurgrad.cli.reading.job import read_job
 from neurgrad.cli.reading.outputs import kept_in, run_folder
-from neurgrad.cli.showing.messages import step
+from neurgrad.cli.showing.messages import notes, step
 from neurgrad.cli.showing.terminal import tell
 
 
@@ -25,6 +25,8 @@ def run(asked: JobOptions) -> int:
         remove_retired(run_folder(output))
         tell(f"{output} is complete; leave --resume out to compute it again")
         return 0
+    if output is None and _left_to_another():
+        return 0
     with kept_in(job) as folder:
         with step(f"loading {asked.model}"):
             # Torch comes with these, after bad options have been refused.
@@ -37,3 +39,19 @@ def run(asked: JobOptions) -> int:
             report_plan(session.plan(calibrate=True), len(session.shards), json=asked.json)
             return 0
         return 0 if execute(session, folder) else 130
+
+
+def _left_to_another() -> bool:
+    """Whether this is not the first of processes that were started together and share nothing."""
+    from negkernel.results.group import Group
+
+    group = Group.here()
+    if group is None:
+        return False
+    if group.rank == 0:
+        notes.warning(
+            "without --output FILE the %d processes that were started have nothing to share: the "
+            "first one computes all",
+            group.size,
+        )
+    return group.rank > 0
