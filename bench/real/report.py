@@ -40,6 +40,7 @@ def write(made: Sequence[Step], size: Size, tasks: Sequence[str], docs: Path) ->
     smollm2 |= _study(folder / "smollm2")
     accuracies = probes(folder / "probes", tasks)
     text = page.get_template("page.md.j2").render(
+        missing=[step.name for step in made if not step.cost["done"]],
         changed={name: value for name, value in vars(size).items() if value != usual[name]},
         done={step.name: step.cost for step in made if step.cost["done"]},
         here=provenance("cpu"),
