@@ -46,11 +46,10 @@ def skills(frame: pd.DataFrame | None) -> pd.DataFrame | None:
         rows.append(
             {
                 "task": task,
+                "task, chance": f"{task}, {own.loc['Rand', 'test']:.2f}",
                 "train": own["train"].iloc[0],
-                "test": own["n_test"].iloc[0],
                 **{name: _interval(own.loc[name]) for name in PROBES[1:]},
                 "on labels": f"{own['label_mass'].iloc[0]:.2%}",
-                "chance": own.loc["Rand", "test"],
                 "ahead": [name for name in FOUND if own.loc[name, "test_low"] > high],
                 "above": [
                     name for name in FOUND if own.loc[name, "test_low"] > own.loc["Rand", "test"]
