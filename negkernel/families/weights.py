@@ -56,7 +56,10 @@ def runs_as_written(module: Any) -> bool:
 
 def written_by_library(function: Any) -> bool:
     """Whether a function does what the weights and the config say, but for its surroundings."""
-    return str(getattr(function, "__module__", None) or "").startswith(_FUNCTIONS)
+    function = getattr(function, "__func__", function)
+    # Where it was written and not its __module__, which functools.wraps copies from another.
+    home = getattr(function, "__globals__", {}).get("__name__")
+    return str(home or getattr(function, "__module__", None) or "").startswith(_FUNCTIONS)
 
 
 def computes_weights(hook: Any) -> bool:

@@ -1,5 +1,7 @@
 """Matrices in formats of other libraries: read by delta, unless the input is rounded as well."""
 
+import functools
+
 import numpy as np
 import peft
 import pytest
@@ -78,6 +80,7 @@ def fake_quantized(activations):
     """As compressed-tensors does: a forward of the module's own rounds weights, or inputs too."""
 
     def make(linear):
+        @functools.wraps(linear.forward)  # and so seems to be torch's
         def forward(x):
             x = rounded(x, 4) if activations else x
             return nn.functional.linear(x, rounded(linear.weight, 4), linear.bias)
