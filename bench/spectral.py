@@ -19,6 +19,8 @@ from negkernel.testing.timing import interleave
 SHAPE = Shape(hidden=768, layers=12, heads=12, kv_heads=12, inner=2048, vocabulary=32_000)
 TOL = 1e-3
 WITHIN, HONEST, INFLATION, ROWS, MAP_ROWS = 0.999, 0.99, 100.0, 5.0, 2.6
+# Measures of a map that a sweep has none of; the file's columns are those of the first record.
+OF_MAPS = ("within_stated", "stated_within_tol", "over_spectral")
 # The promise is that an error is at most three times its estimate.
 MARGIN = 3.0
 
@@ -89,6 +91,7 @@ def _record(
             "rows_reached": rows <= ROWS if radius == 2 else None,
             "seconds": times["spectral"].p50,
             "over_grid": times["grid"].over(times["spectral"]),
+            **dict.fromkeys(OF_MAPS),
         },
         note=f"tol {TOL:g}; NEG against the float32 grid; errors of {exact} neurons against the "
         f"float64 grid; honest: within {MARGIN:g} estimates; inflation: median of estimate over "
