@@ -208,6 +208,7 @@ class Engine(ReadingFace, GradientFace):
         targets: Targets,
         interventions: Sequence[Intervention] | Sequence[Sequence[Intervention]],
         *,
+        metrics: Sequence[str] = ("logprob",),
         method: str = "auto",
         check: str | bool = "once",
         position: Position = None,
@@ -220,6 +221,8 @@ class Engine(ReadingFace, GradientFace):
         interventions : list of Intervention, or P lists of them
             R interventions for every prompt, or R for each. A shift in a later layer sees the
             activation as the earlier shifts left it.
+        metrics : list of {"logprob", "kl"}
+            What to read beside log p, as in :meth:`sweep`.
 
         Returns
         -------
@@ -227,7 +230,9 @@ class Engine(ReadingFace, GradientFace):
             ``base_logprob`` [P] and ``logprob_shift`` [P, R].
         """
         request = self._host.encode(prompts, targets, position, **encoding)
-        return intervene.intervene(self._host, request, interventions, method=method, check=check)
+        return intervene.intervene(
+            self._host, request, interventions, metrics=metrics, method=method, check=check
+        )
 
     @guarded
     def patch(

@@ -464,6 +464,7 @@ def test_a_missing_file_and_a_missing_folder_are_named(tmp_path):
 
 
 OPTIONAL = {"logit_diff", "kl", "rank", "top_changed", "magnitude", "scale", "positions"}
+OPTIONAL |= {"target_tokens", "base_token_logprob", "token_logprob_shift"}
 WRONG = [None, "x", 7, -1, 1.5, True, [], [[]], [1], ["x"], {}, np.zeros(3), np.zeros(3, np.int64)]
 
 

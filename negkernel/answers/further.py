@@ -72,7 +72,7 @@ class Further:
         found: dict[tuple[int, int], list[tuple[str, float]]] = {}
         with guard(host.given):
             runner = host.method("full")
-            for one in passes(host, request, self._lists, self._sites):
+            for one in passes(host, request.first(), self._lists, self._sites):
                 # Every token as a target: the whole distribution, from plain forwards.
                 tokens = torch.arange(V).expand(len(one.prompts), V)
                 work = replace(one.work, targets=tokens, watched=tokens)

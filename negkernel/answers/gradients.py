@@ -34,9 +34,14 @@ def by_layer(
     log: bool = False,
 ) -> Iterator[LayerGradients]:
     """Answer :meth:`negkernel.Engine.stream_gradients`."""
-    where = host.site(site)
+    where, written = host.site(site), request.unrolled()
+    if len(written) != len(request):
+        raise NotImplementedError(
+            "gradients are streamed for one target of several tokens a prompt; expected one, or "
+            "each prompt as often as it has targets"
+        )
     runner = choose(host, request, _asked(host, where, method, check))
-    return runner.gradients(request, where, log=log)
+    return runner.gradients(written, where, log=log)
 
 
 def gradients(
@@ -97,6 +102,7 @@ def _along(directions: Directions, at: np.ndarray, found: Gradients) -> Directio
         prompt_tokens=found.prompt_tokens,
         target_ids=found.target_ids,
         positions=found.positions,
+        target_tokens=found.target_tokens,
         model=found.model,
         dtype=found.dtype,
         task=found.task,
@@ -133,15 +139,15 @@ def computed(
     host: Host, request: Request, runner: Method, site: Site, *, log: bool = False
 ) -> Gradients:
     """Gradients by ``runner``."""
-    widths = site.widths(host.feed_forwards)
-    P, K, L, I = len(request), request.K, len(widths), int(widths.max())
+    written, widths = request.unrolled(), site.widths(host.feed_forwards)
+    P, K, L, I = len(written), written.K, len(widths), int(widths.max())
     dtype = host.result_dtype
     prob = np.empty((P, K), dtype)
     found = {"cg": np.full((P, K, L, I), np.nan, dtype)}
     if request.summed:
         found |= {name: np.full_like(found["cg"], np.nan) for name in ("magnitude", "scale")}
     activation = np.full((P, L, I), np.nan, dtype)
-    for part in runner.gradients(request, site, log=log):
+    for part in runner.gradients(written, site, log=log):
         prob[part.prompts] = part.prob.cpu().numpy()
         width = part.cg.shape[-1]
         for name, array in found.items():
@@ -150,14 +156,17 @@ def computed(
             array[part.prompts, :, part.layer, :width] = own.cpu().numpy()
         activation[part.prompts, part.layer, :width] = part.activation.cpu().numpy()
     check_finite(host.model, prob)
-    squeezed: dict[str, Any] = {name: request.squeeze(array) for name, array in found.items()}
+    of_targets = {"prob": prob, **found}
+    squeezed: dict[str, Any] = {
+        name: request.squeeze(array.reshape(len(request), request.K, *array.shape[2:]))
+        for name, array in of_targets.items()
+    }
     return Gradients(
         **request.fields(),
         **host.identity(),
         site=site.name,
-        prob=request.squeeze(prob),
         **squeezed,
-        activation=activation,
+        activation=request.by_prompt(activation),
         log=log,
         paper=site.name == host.site("paper").name,
     )
@@ -180,14 +189,15 @@ def path_gradients(
             "the feed-forward layers"
         )
     factors = [float(scale) for scale in check_shifts(scales, torch.float64, "scales")]
-    asked = _asked(host, where, method, check, "path gradients")
+    asked, written = _asked(host, where, method, check, "path gradients"), request.unrolled()
 
     def compute(runner: Method) -> Gradients:
         plain = computed(host, request, runner, where)
         # One target a prompt is asked for without an axis K.
-        cg = plain.cg.reshape(len(request), request.K, host.n_layers, host.n_neurons)
-        for p, layer, mean in runner.path_gradients(request, where, factors):
+        size = len(written), written.K, host.n_layers, host.n_neurons
+        cg = plain.cg.reshape(size)
+        for p, layer, mean in runner.path_gradients(written, where, factors):
             cg[p, :, layer, : mean.shape[-1]] = mean.cpu().numpy()
-        return replace(plain, cg=request.squeeze(cg))
+        return replace(plain, cg=cg.reshape(plain.cg.shape))
 
     return answer(host, request, asked, compute)

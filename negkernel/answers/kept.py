@@ -134,4 +134,6 @@ def manifest_of(
         "shifted": request.elsewhere,
         "target_ids": request.target_ids.tolist(),
     }
+    if request.answers is not None:
+        asked["target_tokens"] = request.answers
     return Manifest.of(kind, asked, environment(host), parts)

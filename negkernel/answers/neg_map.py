@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,14 @@ def neg_map(
         watched = np.full((len(request), 2 * request.K), np.nan)
 
         def computer(runner: Method) -> Callable[[Shard], NegMap]:
-            measure = _measure(host, runner, request, spot, settings)
+            written = request.unrolled()
+            measure = _measure(host, runner, written, spot, settings)
+            each = len(written) // len(request)
 
             def shard(shard: Shard) -> NegMap:
-                p, found = shard.prompts[0], measure(shard)
+                p = shard.prompts[0]
+                own = range(p * each, (p + 1) * each)  # the prompt with each of its answers
+                found = spectral.joined([measure(replace(shard, prompts=(q, q + 1))) for q in own])
                 watched[p] = found.watched
                 some = request.take([p])
                 arrays: dict[str, Any] = {

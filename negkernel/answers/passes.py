@@ -75,9 +75,14 @@ def resolved(
 
 
 def passes(
-    host: Host, request: Request, lists: list[list[Intervention]], sites: dict[str, Site]
+    host: Host,
+    request: Request,
+    lists: list[list[Intervention]],
+    sites: dict[str, Site],
+    *,
+    readings: bool = False,
 ) -> Iterator[Pass]:
-    """Sort the resolved interventions of P prompts into passes."""
+    """Sort the resolved interventions of P prompts into passes, with ``readings`` of each row."""
     state = host.precision.state
     kinds = [[(one.site, one.axis, one.signs) for one in row] for row in lists]
     for kind in sorted({kind for row in kinds for kind in row}):
@@ -97,5 +102,6 @@ def passes(
 
         some, nothing = request.take(where), torch.empty(len(where), 0, 2, dtype=torch.int64)
         amounts = np.concatenate([one.amounts for row in picked for one in row])
-        work = Work.of(some, rows, nothing, Spot.of(sites[site], axis, amounts))
+        spot = Spot.of(sites[site], axis, amounts)
+        work = Work.of(some, rows, nothing, spot, readings=readings)
         yield Pass(some, work, where, [(p, i) for p in where for i in chosen[p]], rule, signs)

@@ -45,6 +45,7 @@ def patch(
     encoding: Encoding,
 ) -> Patches:
     """Answer :meth:`negkernel.Engine.patch`."""
+    request.one_token("patches")
     others = _sources(host, request, sources, encoding)
     place = None if folder is None else check_path("folder", folder)
     every = neurons is None

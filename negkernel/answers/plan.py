@@ -89,7 +89,7 @@ class Question:
     ----------
     engine : Engine
     request : Request
-        P prompts with K targets each.
+        P prompts with K targets each; those of several tokens written out, a prompt for each.
     runner : Method
         What will run.
     how : dict
@@ -109,8 +109,13 @@ class Question:
         else:
             own = request.elsewhere
             at = None if own is None else [position[0] for position in own[:n]]
-        asked = [request.tokens[:n], request.target_ids[:n].tolist()]
-        return asked, {"method": self.runner.name, "position": at, **self.how}
+        prompts, how = request.tokens[:n], {"method": self.runner.name, "position": at, **self.how}
+        if request.answers is None:
+            return [prompts, request.target_ids[:n].tolist()], how
+        if self.engine.task == "causal":
+            ends = zip(prompts, request.positions, strict=False)
+            prompts = [tokens[: last + 1] for tokens, last in ends]
+        return [prompts, request.answers[:n]], how | {"target_tokens": "all"}
 
     def carried(self) -> list[int]:
         """How many positions of each prompt a shift reaches."""

@@ -22,6 +22,7 @@ def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:
             "the log-probability increase reads the residual stream of a causal model; this "
             "one is masked"
         )
+    request.one_token("direct effects")
     runner = choose(host, request, Asked("delta", host.site("paper")))
     assert isinstance(runner, Delta)
     P, K, L, I = len(request), request.K, host.n_layers, host.n_neurons
@@ -37,11 +38,12 @@ def direct_effects(host: Host, request: Request, *, norm: str) -> np.ndarray:
 
 def rank(host: Host, request: Request) -> np.ndarray:
     """Answer :meth:`negkernel.Engine.rank`."""
+    request.one_token("ranks")
     ranks = np.empty((len(request), request.K), dtype=np.int64)
     with torch.no_grad(), borrowed(host.model) as state:
         for p, (tokens, position) in enumerate(zip(request.tokens, request.positions, strict=True)):
             state.restore()
-            logprob = probed_logprob(host.model, torch.tensor([list(tokens)]), position)[0]
+            logprob = probed_logprob(host.model, torch.tensor([list(tokens)]), [position])[0, 0]
             own = logprob[torch.from_numpy(request.target_ids[p]).to(logprob.device)]
             check_finite(host.model, own)
             ranks[p] = (logprob > own[:, None]).sum(1).cpu().numpy()

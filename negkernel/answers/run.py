@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 def run(
     host: Host, runner: Method, request: Request, work: Work, n_rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Watched log-probs [P, 2 K], changes [rows, K] and activations [P, N] of all prompts.
+    """Watched log-probs [P, 2 C], changes [rows, C] and activations [P, N] of all prompts.
 
     With ``readings`` the changes have the columns of :mod:`negkernel.methods.readings`.
     """
-    dtype = host.result_dtype
-    base = np.empty((len(request), 2 * request.K), dtype)
-    change = np.empty((n_rows, 2 * request.K + 2 if work.readings else request.K), dtype)
+    dtype, C = host.result_dtype, request.columns.shape[1]
+    base = np.empty((len(request), 2 * C), dtype)
+    change = np.empty((n_rows, 2 * C + 2 if work.readings else C), dtype)
     activation = np.empty((len(request), work.neurons.shape[1]), dtype)
     done = 0
     for part in runner.run(work):

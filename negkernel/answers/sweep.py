@@ -43,6 +43,8 @@ def sweep(
     """Answer :meth:`negkernel.Engine.sweep`."""
     resolution, tol, axis = check_resolution(fine.resolution), check_tol(fine.tol), how.axis
     metrics = check_metrics(fine.metrics, request.K, resolution)
+    if {"kl", "rank"} & set(metrics):
+        request.one_token("the metrics 'kl' and 'rank'")
     given, where = host.place(neurons, how.site)
     pairs = check_neurons(given, len(request), where.widths(host.feed_forwards), where.noun)
     ablation = ABLATIONS.get(axis) if isinstance(axis, str) else None
@@ -147,18 +149,23 @@ class _Computing:
         some = self.request.take(range(*shard.prompts))
         of = prompts if asked.neurons.ndim == 3 else slice(None)
         pairs = asked.neurons[..., own, :][of]
-        each = torch.from_numpy(pairs).expand(len(some), -1, 2)
+        written = some.unrolled(each=True)
+        n = len(written) // len(some)
+        each = torch.from_numpy(pairs).expand(len(some), -1, 2).repeat_interleave(n, 0)
         more: dict[str, Any] = {}
         if asked.fine.resolution == "spectral":
-            watched, activation, curves, error, n_rows = self._spectral(some, each)
+            watched, activation, curves, error, n_rows = self._spectral(written, each)
         else:
             given = torch.from_numpy(asked.shifts)
             if asked.axis in ABLATIONS:
-                given = self._put_in[prompts, own]
-            watched, activation, curves, more = self._grid(some, each, given)
+                given = self._put_in[prompts, own].repeat_interleave(n, 0)
+            watched, activation, curves, more = self._grid(written, each, given)
             error, n_rows = np.zeros(curves.shape[:3], dtype=curves.dtype), curves[:, 0].size
+        own_logprob, other = np.split(watched, 2, axis=1)
+        base, base_tokens = some.parted(own_logprob)
+        change, tokens = some.parted(curves)
         if "logit_diff" in asked.fine.metrics:
-            more["logit_diff"] = curves[:, 0] - curves[:, 1]
+            more["logit_diff"] = change[:, 0] - change[:, 1]
         found = Sweep(
             **some.fields(),
             **self.host.identity(),
@@ -168,14 +175,16 @@ class _Computing:
             site=asked.spot.site.name,
             method=self.runner.name,
             resolution=asked.fine.resolution,
-            base_logprob=some.squeeze(watched[:, : some.K]),
-            logprob_shift=np.ascontiguousarray(some.squeeze(curves)),
-            activation=activation,
-            error=some.squeeze(error),
+            base_logprob=some.squeeze(base),
+            base_token_logprob=some.squeezed(base_tokens),
+            logprob_shift=np.ascontiguousarray(some.squeeze(change)),
+            token_logprob_shift=some.squeezed(tokens),
+            activation=some.by_prompt(activation),
+            error=some.squeeze(some.parted(error)[0]),
             rows=n_rows,
             **more,
         )
-        return found, watched
+        return found, np.concatenate([base, some.parted(other)[0]], axis=1)
 
     @cached_property
     def _put_in(self) -> torch.Tensor:
@@ -185,7 +194,7 @@ class _Computing:
         return ABLATIONS[self.asked.axis].values(found)
 
     def _spectral(self, request: Request, neurons: torch.Tensor) -> tuple[Any, ...]:
-        """Watched [P, 2 K], activation [P, N], curves, their errors, and rows."""
+        """Watched [P, 2 C], activation [P, N], curves, their errors, and rows."""
         opened = self.runner.open(request, self.asked.spot)
         eps = spectral.row_eps(self.host.precision)
         found = spectral.measure(
@@ -199,7 +208,7 @@ class _Computing:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Every one of ``amounts`` [J] or [P, N, J].
 
-        Returns watched [P, 2 K], activation [P, N], curves [P, K, N, J] and the further metrics.
+        Returns watched [P, 2 C], activation [P, N], curves [P, C, N, J] and the further metrics.
         """
         metrics, (P, N, _), J = self.asked.fine.metrics, neurons.shape, amounts.shape[-1]
         each = amounts.expand(P, N, J)
@@ -218,4 +227,4 @@ class _Computing:
             rank = columns[:, request.K + 1 : -1].astype(np.int64)
             more["rank"] = np.ascontiguousarray(request.squeeze(rank))
             more["top_changed"] = columns[:, -1] > 0
-        return watched, activation, columns[:, : request.K], more
+        return watched, activation, columns[:, : request.columns.shape[1]], more

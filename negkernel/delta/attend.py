@@ -66,9 +66,10 @@ def _by_place(x: Tensor, rows: int) -> Tensor:
 
 
 def _only_read(at: Layout, to: Layout, trace: Trace) -> bool:
-    """Whether the position that is read is the only one to change and to be wanted."""
+    """Whether the one position that is read is the only one to change and to be wanted."""
     read = trace.carried.read.index
-    return torch.equal(at.places.index, read) and torch.equal(to.places.index, read)
+    alike = torch.equal(at.places.index, read) and torch.equal(to.places.index, read)
+    return alike and trace.carried.one_read
 
 
 def _one_position(

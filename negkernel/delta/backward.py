@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from negkernel.delta.head import from_logits
+from negkernel.delta.head import from_answers
 from negkernel.delta.inject import picked
 from negkernel.delta.positions import Layout
 from negkernel.delta.prefix_tree import gather, pad_paths
@@ -40,8 +40,8 @@ def gradients(
 
     Parameters
     ----------
-    parts : list of (Trace, Tensor [P, K] int64)
-        Prompts and targets that go down the layers together.
+    parts : list of (Trace, Tensor [Q, K] int64)
+        Prompts and columns (:mod:`negkernel.request.answers`) that go down the layers together.
     log : bool
         Those of log p(target) instead, which do not vanish with it.
 
@@ -66,9 +66,8 @@ class _Descent:
     """Gradients of some prompts on their way down: [D, H] in the stream ``at`` its places."""
 
     def __init__(self, model: Description, trace: Trace, targets: Tensor, log: bool):
-        P, K = targets.shape
-        self.trace, self.rows = trace, torch.full((P,), K)
-        self.g, self.factor = from_logits(model, trace.head, targets, log=log)
+        self.trace, self.rows = trace, torch.full((trace.n_prompts,), targets.shape[1])
+        self.g, self.factor = from_answers(model, trace, targets, log=log)
         carried, device = trace.carried, self.g.device
         self.at = Layout.over(carried.read, self.rows, device)
         self.wanted = self.at

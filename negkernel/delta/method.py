@@ -55,21 +55,21 @@ class Delta:
         """See :class:`negkernel.methods.base.Method`."""
         for first, last in self.groups(work):
             own = slice(first, last)
-            base = trace(self.model, work.tokens[own], work.positions[own], work.shifted[own])
-            wanted = Wanted(work.targets[own], work.spot, work.readings)
-            watched = work.watched[own].to(base.logprob.device)
+            base = trace(self.model, work.tokens[own], work.read[own], work.shifted[own])
+            lines = work.lines(first, last)
+            wanted = Wanted(work.targets[lines], work.spot, work.readings)
             yield Part(
                 first=first,
                 last=last,
-                base_logprob=base.logprob.gather(1, watched).cpu(),
+                base_logprob=base.read_off(work.watched[lines]).cpu(),
                 logprob_shift=self.changes(base, work.rows(first, last), wanted),
                 activation=self._activations(base, work.neurons[first:last], work.spot.site),
             )
 
     def changes(self, base: Trace, rows: Rows, wanted: Wanted) -> Tensor:
-        """Changes of log p [R, K] of any number of rows on traced prompts, on the CPU.
+        """Changes of log p [R, C] of any number of rows on traced prompts, on the CPU.
 
-        ``rows.prompt`` and the targets [P, K] count the prompts of ``base``; with readings there
+        ``rows.prompt`` and the columns [Q, C] are of the prompts of ``base``; with readings there
         are more columns, see :mod:`negkernel.methods.readings`.
         """
         change = torch.empty(len(rows), wanted.columns, dtype=self.model.precision.state)
@@ -101,8 +101,8 @@ class Delta:
         self, base: Trace, request: Request, first: int, site: Site, log: bool
     ) -> Iterator[LayerGradients]:
         """Gradients of traced prompts, which are the request's from ``first`` on."""
-        ids = torch.from_numpy(request.target_ids)
-        P, K = ids.shape
+        ids = torch.from_numpy(request.columns)
+        P, K = len(request), ids.shape[1]
         most = P * K
         if not base.carried.single:
             most = self.budget.batch(*_sizes(base))
@@ -111,12 +111,13 @@ class Delta:
         together = self.budget.descending(K, _sizes(base)[1]) if self.model.brought else step
         for low in range(0, P, max(step, together)):
             high = min(low + max(step, together), P)
-            part, own = base.select(low, high), ids[low:high]
-            logprob = part.logprob.gather(1, own.to(part.logprob.device))
+            part, own = base.select(low, high), ids[base.lines(low, high)]
+            logprob = part.read_off(own)
             labels = [
-                (part.select(a, min(a + step, high - low)), some)
+                (part.select(a, b), some)
                 for a in range(0, high - low, step)
-                for some in own[a : a + step].split(max(1, most), dim=1)
+                for b in [min(a + step, high - low)]
+                for some in own[part.lines(a, b)].split(max(1, most), dim=1)
             ]
             each = -(-K // max(1, most))  # parts that the labels of a prompt are in
             for layer, found in gradients(self.model, labels, site=site, log=log):
@@ -133,9 +134,10 @@ class Delta:
         self, request: Request, site: Site, scales: Sequence[float]
     ) -> Iterator[tuple[int, int, Tensor]]:
         """See :class:`negkernel.methods.base.Method`."""
-        if not self.model.causal:
+        if not self.model.causal or request.read is not None:
             raise NotImplementedError(
-                "method 'delta' computes no path gradients of a masked model; use 'full'"
+                "method 'delta' computes no path gradients of a masked model or of targets of "
+                "several tokens; use 'full'"
             )
         assert isinstance(site, Neuron)
         for p, tokens in enumerate(request.tokens):
@@ -155,8 +157,7 @@ class Delta:
         for first, last in self.groups(request):
             some = request.take(range(first, last))
             base = self.trace(some)
-            watched = torch.from_numpy(some.watched_ids).to(base.logprob.device)
-            wanted = Wanted(torch.from_numpy(some.target_ids), spot)
+            wanted = Wanted(torch.from_numpy(some.columns), spot)
             layers = range(self.model.n_layers)
             slopes: list[list[Tensor]] = [[] for _ in layers]
             values: list[list[Tensor]] = [[] for _ in layers]
@@ -174,7 +175,7 @@ class Delta:
             yield Opened(
                 first=first,
                 last=last,
-                base_logprob=base.logprob.gather(1, watched).cpu(),
+                base_logprob=base.read_off(torch.from_numpy(some.watched_ids)).cpu(),
                 activation=side_by_side([torch.cat(own) for own in values]),
                 slope=side_by_side([torch.cat(own) for own in slopes]) if slopes[0] else None,
                 shifted=shifted,
@@ -184,7 +185,7 @@ class Delta:
     def scratch(self, request: Request, rows: int) -> int:
         """See :class:`negkernel.methods.base.Method`."""
         sizes = self._sizes(request)
-        longest, widest = (max(size) for size in zip(*sizes, strict=True))
+        longest, widest, _ = (max(size) for size in zip(*sizes, strict=True))
         at_once = min(rows, self.budget.batch(longest, widest))
         bases = min(sum(self.budget.base(*size) for size in sizes), self.budget.memory // 2)
         between = min(rows, self.budget.held(widest)) * self.budget.between(widest)
@@ -192,7 +193,7 @@ class Delta:
 
     def passes(self, request: Request, rows: int) -> int:
         """How often all layers are read for so many rows of each prompt: bases, then rows."""
-        longest, widest = (max(size) for size in zip(*self._sizes(request), strict=True))
+        longest, widest, _ = (max(size) for size in zip(*self._sizes(request), strict=True))
         batch = self.budget.batch(longest, widest)
         at_once = batch * max(1, self.budget.held(widest) // batch)
         groups = self.groups(request)
@@ -210,7 +211,7 @@ class Delta:
 
     def trace(self, request: Request) -> Trace:
         """Run the base computation of a request's prompts."""
-        return trace(self.model, request.tokens, request.positions, request.shifted)
+        return trace(self.model, request.tokens, request.reads, request.shifted)
 
     def groups(self, request: Request | Work) -> Iterator[tuple[int, int]]:
         """Split prompts into runs whose traces fit in half of the memory budget."""
@@ -219,11 +220,12 @@ class Delta:
             shared = Beginnings(request.tokens, self.model.rotary_length).shared
         return self.budget.groups(self._sizes(request), shared)
 
-    def _sizes(self, request: Request | Work) -> list[tuple[int, int]]:
-        """Tokens of each prompt, and the positions that it carries."""
+    def _sizes(self, request: Request | Work) -> list[tuple[int, int, int]]:
+        """Tokens of each prompt, and the positions that it carries and is read at."""
         lengths = [len(tokens) for tokens in request.tokens]
-        at = carried(lengths, request.positions, request.shifted, self.model.causal)
-        return list(zip(lengths, at.all.start.diff().tolist(), strict=True))
+        read = request.read if isinstance(request, Work) else request.reads
+        at = carried(lengths, read, request.shifted, self.model.causal)
+        return list(zip(lengths, at.all.start.diff().tolist(), map(len, read), strict=True))
 
 
 def _check_room(model: Description) -> None:

@@ -49,7 +49,7 @@ class Carried:
     position : Tensor [C] int64
         Position of each in its prompt.
     all, shifted, read : Places
-        ``read`` has one of each prompt.
+        ``read`` has one of each prompt, or more where an answer has several tokens.
     """
 
     position: Tensor
@@ -63,15 +63,22 @@ class Carried:
         return self.all is self.read
 
     @property
+    def one_read(self) -> bool:
+        """Whether each prompt is read at one position."""
+        return len(self.read.index) == len(self.read.start) - 1
+
+    @property
     def at_once(self) -> bool:
         """Whether rows carry all their positions from the layer on in which they enter."""
         return len(self.shifted.index) == len(self.position)
 
     @property
     def reported(self) -> Places:
-        """Where activations are told of: the shifted position, or the read one of several."""
-        one_each = len(self.shifted.index) == len(self.read.index)
-        return self.shifted if one_each else self.read
+        """Where activations are told of: the shifted position; of several the one read first."""
+        start = self.read.start
+        if len(self.shifted.index) == len(start) - 1:
+            return self.shifted
+        return Places(self.read.index[start[:-1]], torch.arange(len(start)))
 
     def select(self, first: int, last: int) -> Carried:
         """Restrict to prompts ``first:last``."""
@@ -84,11 +91,17 @@ class Carried:
 
 
 def carried(
-    lengths: Sequence[int], read: Sequence[int], shifted: Sequence[Sequence[int]], causal: bool
+    lengths: Sequence[int],
+    read: Sequence[Sequence[int]],
+    shifted: Sequence[Sequence[int]],
+    causal: bool,
 ) -> Carried:
-    """Find what shifts at the positions ``shifted`` (of each prompt, ascending) can reach."""
-    first = [min(p[0], r) if causal else 0 for p, r in zip(shifted, read, strict=True)]
-    stop = [r + 1 if causal else n for n, r in zip(lengths, read, strict=True)]
+    """Find what shifts at positions ``shifted`` can reach of prompts that are read at ``read``.
+
+    Both are of each prompt, ascending.
+    """
+    first = [min(p[0], r[0]) if causal else 0 for p, r in zip(shifted, read, strict=True)]
+    stop = [r[-1] + 1 if causal else n for n, r in zip(lengths, read, strict=True)]
     runs = [torch.arange(a, b) for a, b in zip(first, stop, strict=True)]
     start = _starts([len(run) for run in runs])
     whole = Places(torch.arange(int(start[-1])), start)
@@ -96,13 +109,12 @@ def carried(
     if len(position) == len(runs):
         return Carried(position, whole, whole, whole)
     lead = start[:-1] - torch.tensor(first)
-    chosen = [torch.tensor(p) + own for p, own in zip(shifted, lead, strict=True)]
-    return Carried(
-        position,
-        whole,
-        Places(torch.cat(chosen), _starts([len(p) for p in shifted])),
-        Places(torch.tensor(read) + lead, torch.arange(len(runs) + 1)),
-    )
+    return Carried(position, whole, _places(shifted, lead), _places(read, lead))
+
+
+def _places(positions: Sequence[Sequence[int]], lead: Tensor) -> Places:
+    index = [torch.tensor(at) + own for at, own in zip(positions, lead, strict=True)]
+    return Places(torch.cat(index), _starts([len(at) for at in positions]))
 
 
 def _starts(counts: Sequence[int]) -> Tensor:

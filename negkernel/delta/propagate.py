@@ -36,7 +36,7 @@ def propagate(
 
     Returns
     -------
-    list of Tensor [r, K], or [r, 2 K + 2] with readings
+    list of Tensor [r, C], or [r, 2 C + 2] with readings
         ``log p(t | shifted) - log p(t)``, natural logarithm, in the state dtype, of each batch.
     """
     flights = [Flight(model, trace, rows, wanted) for rows in batches]
@@ -68,7 +68,8 @@ class Flight:
         first, last = int(rows.prompt.min()), int(rows.prompt.max()) + 1
         self.model, self.rows = model, rows
         self.base = trace.select(first, last)
-        self.wanted = Wanted(wanted.targets[first:last], wanted.spot, wanted.readings)
+        own = wanted.targets[trace.lines(first, last)]
+        self.wanted = Wanted(own, wanted.spot, wanted.readings)
         self.prompt = rows.prompt - first
         self.first_layer, self.entry_row = rows.first_layer(), rows.entry_row
         self.first = int(self.first_layer.min())

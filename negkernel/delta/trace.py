@@ -22,6 +22,7 @@ from negkernel.families.activations import activate
 from negkernel.families.parts import Attention, Block, Description, Norm
 from negkernel.families.resident import resident
 from negkernel.families.rotary import Angles, rotate, rotate_back
+from negkernel.request.answers import by_prompt, log_prob
 from negkernel.sites import Inner
 
 
@@ -66,16 +67,16 @@ class LayerTrace:
 
 @dataclass(frozen=True)
 class HeadTrace:
-    """The base between the last layer and the log-probs, at the positions that are read."""
+    """The base between the last layer and the log-probs, at the Q positions that are read."""
 
-    x_final: Tensor  # [P, H] before the final norm
-    up: Tensor | None  # [P, H] before the head's nonlinearity
-    norm_in: Tensor | None  # [P, H] before the head's norm
-    logits: Tensor  # [P, V] the head's output, before scale and soft-cap
-    logprob: Tensor  # [P, V]
+    x_final: Tensor  # [Q, H] before the final norm
+    up: Tensor | None  # [Q, H] before the head's nonlinearity
+    norm_in: Tensor | None  # [Q, H] before the head's norm
+    logits: Tensor  # [Q, V] the head's output, before scale and soft-cap
+    logprob: Tensor  # [Q, V]
 
     def select(self, first: int, last: int) -> HeadTrace:
-        """Restrict to prompts ``first:last``."""
+        """Restrict to the positions ``first:last`` of those that are read."""
         own: dict[str, Any] = {
             each.name: None if (x := getattr(self, each.name)) is None else x[first:last]
             for each in fields(self)
@@ -121,8 +122,18 @@ class Trace:
 
     @property
     def logprob(self) -> Tensor:
-        """Base log-probs [P, V]."""
+        """Base log-probs [Q, V]."""
         return self.head.logprob
+
+    def read_off(self, ids: Tensor) -> Tensor:
+        """Base log-probs [P, C] of columns ``ids`` [Q, C], see :mod:`negkernel.request.answers`."""
+        found = log_prob(self.logprob, ids.to(self.logprob.device))
+        return by_prompt(found, self.carried.read.start)
+
+    def lines(self, first: int, last: int) -> slice:
+        """Which of the Q positions that are read are those of prompts ``first:last``."""
+        start = self.carried.read.start
+        return slice(int(start[first]), int(start[last]))
 
     @property
     def nodes(self) -> Tensor:
@@ -139,11 +150,12 @@ class Trace:
         if (first, last) == (0, self.n_prompts):
             return self
         lead, end = (int(self.carried.all.start[p]) for p in (first, last))
+        read = self.lines(first, last)
         part = Trace(
             packing=replace(self.packing, paths=self.packing.paths[first:last]),
             carried=self.carried.select(first, last),
             layers=[layer.select(lead, end) for layer in self.layers],
-            head=self.head.select(first, last),
+            head=self.head.select(read.start, read.stop),
             causal=self.causal,
             first=self.first + first,
         )
@@ -164,12 +176,12 @@ class Trace:
         return Sight(path[order], len(changed), None if bool(mask.all()) else mask)
 
     def seen(self, window: int | None) -> list[Tensor]:
-        """Nodes that each prompt's read position attends to, itself last."""
+        """Nodes that each prompt's one read position attends to, itself last."""
         read = self.carried.read
         return [self.sight(p, read, read, window).nodes for p in range(self.n_prompts)]
 
     def prefix(self, layer: int, window: int | None) -> Prefix:
-        """Pack the keys and values that the read positions see, but their own.
+        """Pack the keys and values that the one read position of each sees, but its own.
 
         Batches of the same prompts, as those of one sweep often are, get the same tensors; of
         prompts that share a beginning, whose copies may be far more than their base, one layer's.
@@ -209,20 +221,21 @@ def normed(norm: Norm | None, x: Tensor) -> Tensor:
 def trace(
     model: Description,
     prompts: Sequence[Sequence[int]],
-    read: Sequence[int] | None = None,
+    read: Sequence[Sequence[int]] | None = None,
     shifted: Sequence[Sequence[int]] | None = None,
 ) -> Trace:
     """Run the base computation of ``prompts`` (token lists, none empty).
 
     Parameters
     ----------
-    read : list of int, optional
-        Position of each prompt where its answer is read; the last token by default.
+    read : list of list of int, optional
+        Positions of each prompt where its answer is read, ascending; the last token by default.
     shifted : list of list of int, optional
-        Positions of each prompt where rows are shifted, ascending; those that are read by default.
+        Positions of each prompt where rows are shifted, ascending; where it is read first by
+        default.
     """
-    read = [len(prompt) - 1 for prompt in prompts] if read is None else read
-    shifted = [[position] for position in read] if shifted is None else shifted
+    read = [[len(prompt) - 1] for prompt in prompts] if read is None else read
+    shifted = [at[:1] for at in read] if shifted is None else shifted
     packing = pack(prompts, model.rotary_length if model.causal else None)
     at = carried([len(prompt) for prompt in prompts], read, shifted, model.causal)
     runs = _runs(packing, at)
@@ -266,7 +279,7 @@ def _runs(packing: Packing, at: Carried) -> list[Segment]:
 
 
 def read_out(model: Description, x_final: Tensor) -> HeadTrace:
-    """Take the last layer's output [P, H] to log-probs."""
+    """Take the last layer's output [Q, H] to log-probs."""
     n, up, norm_in = normed(model.final_norm, x_final), None, None
     if model.projection is not None:
         n = model.projection.affine(n)

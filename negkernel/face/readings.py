@@ -95,10 +95,10 @@ class ReadingFace(ModelFace):
         """
         request = self._host.encode(prompts, targets, position, **encoding)
         host, resolution = self._host, check_resolution(resolution)
-        how = {"site": site, "axis": axis}
+        how, written = {"site": site, "axis": axis}, request.unrolled()
         if neurons is None:
             runner = choose(host, request, Asked(method, host.site(site), check, "gradients"))
-            asked = Question(self, request, runner, {"site": site})
+            asked = Question(self, written, runner, {"site": site})
             return plan_gradients(asked, calibrate=calibrate)
         pairs, where = host.place(neurons, site)
         widths = where.widths(host.feed_forwards)
@@ -106,8 +106,10 @@ class ReadingFace(ModelFace):
         amounts = check_shifts(shifts, host.precision.state)
         Spot.of(where, axis, amounts)
         runner = choose(host, request, Asked(method, where, check))
+        if pairs.ndim == 3:
+            pairs = np.repeat(pairs, len(written) // len(request), axis=0)
         grid = neurons if isinstance(neurons, Directions) else pairs, amounts
-        asked = Question(self, request, runner, how)
+        asked = Question(self, written, runner, how)
         return plan_sweep(asked, grid, resolution=resolution, calibrate=calibrate)
 
     @guarded

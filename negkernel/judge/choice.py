@@ -88,6 +88,8 @@ class Asked:
                 "changes; expected 'auto', 'delta' or 'full'"
             )
         serving = _SERVING[self.kind, task]
+        if self.kind == "path gradients" and request.longest > 1:
+            serving = ("full",)
         if request.moved:
             if self.method == "suffix":
                 raise NotImplementedError(

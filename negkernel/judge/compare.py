@@ -12,6 +12,7 @@ from negkernel.judge.reference import Reference
 from negkernel.judge.trial import Trial
 from negkernel.methods.base import Method, Work
 from negkernel.methods.full import Full
+from negkernel.request.answers import starts
 from negkernel.request.rows import Rows
 from negkernel.sites import Spot
 
@@ -78,7 +79,9 @@ def disagreement(method: Method, reference: Reference, trial: Trial, noise: Nois
         )
     size = change.abs().amax(1).nan_to_num(torch.inf, torch.inf, torch.inf)
     chosen = _first(size, max(EFFECT, 30 * allowed))
-    shifted = reference.shifted(trial.tokens[-1], trial.positions[-1], _times(row, amounts[chosen]))
+    one = _times(row, amounts[chosen])
+    at = trial.positions[-1], trial.read[-1][0]
+    shifted = reference.shifted(trial.tokens[-1], *at, one)
     expected = (shifted - bases[-1])[ids].to(change)
     effect = float(expected.abs().amax())
     distance = float((change[chosen] - expected).abs().amax())
@@ -154,10 +157,18 @@ def _work(
     every_layer = torch.tensor([[layer, 0] for layer, n in enumerate(reference.widths) if n])
     return Work(
         tokens=trial.tokens,
-        positions=trial.positions,
-        targets=ids.expand(P, -1),
-        watched=torch.arange(vocabulary).expand(P, -1),
+        read=trial.read,
+        targets=_where_probed(trial, ids),
+        watched=_where_probed(trial, torch.arange(vocabulary)),
         rows=rows,
         neurons=every_layer.expand(P, -1, 2),
         spot=Spot(reference.site, "signed"),
     )
+
+
+def _where_probed(trial: Trial, ids: Tensor) -> Tensor:
+    """Columns [Q, n] that take the tokens ``ids`` [n] at the last position of each prompt."""
+    stop = starts(trial.read)[1:]
+    found = torch.full((int(stop[-1]), len(ids)), -1)
+    found[stop - 1] = ids
+    return found

@@ -74,9 +74,9 @@ class Reference:
                 raise ModelFaultError(fault(self.model))
         return self._known[key]
 
-    def shifted(self, tokens: Sequence[int], position: int, row: Rows) -> Tensor:
-        """Log-probs [V] at ``position`` with the one ``row`` on the axis "signed" applied."""
-        probed = hooks.Probed(1, len(tokens), [position])
+    def shifted(self, tokens: Sequence[int], position: int, at: int, row: Rows) -> Tensor:
+        """Log-probs [V] at ``position`` with one ``row`` on the axis "signed" applied ``at``."""
+        probed = hooks.Probed(1, len(tokens), [at])
         with hooks.edited(self._sites, hooks.shifts(row, probed, "signed")):
             found = self._forward(tokens, position)
         if probed.padded:

@@ -17,29 +17,45 @@ _LENGTHS = ("window", "chunk", "block", "original_max_position")
 
 @dataclass(frozen=True)
 class Trial:
-    """One or two prompts, the last one the longest, with their probed positions and targets."""
+    """One or two prompts, the last one the longest.
+
+    Attributes
+    ----------
+    read : list of list of int
+        The last position of each is where it is probed, the first where neurons are shifted.
+    targets : list of list of int
+    """
 
     tokens: list[list[int]]
-    positions: list[int]
+    read: list[list[int]]
     targets: list[list[int]]
+
+    @property
+    def positions(self) -> list[int]:
+        """Where each prompt is probed."""
+        return [at[-1] for at in self.read]
 
     def longest(self) -> Trial:
         """The last prompt alone."""
-        return Trial(self.tokens[-1:], self.positions[-1:], self.targets[-1:])
+        return Trial(self.tokens[-1:], self.read[-1:], self.targets[-1:])
 
 
 def trials(request: Request, *, each: bool, vocabulary: int) -> list[Trial]:
-    """Trials of a request: one of a short and the longest prompt, or of ``each`` prompt alone."""
+    """Trials of a request: one of a short and the longest prompt, or of ``each`` prompt alone.
+
+    Answers of several tokens are part of the prompts.
+    """
+    request = request.unrolled()
     if each:
-        alone = zip(request.tokens, request.positions, request.target_ids.tolist(), strict=True)
+        alone = zip(request.tokens, request.reads, request.target_ids.tolist(), strict=True)
         return [Trial([t], [p], [k]) for t, p, k in alone]
     lengths = [len(tokens) for tokens in request.tokens]
     low, high = int(np.argmin(lengths)), int(np.argmax(lengths))
-    long = request.tokens[high], request.positions[high]
+    long = request.tokens[high], request.reads[high]
     if lengths[low] < lengths[high]:
-        short = request.tokens[low], request.positions[low]
+        short = request.tokens[low], request.reads[low]
     elif lengths[high] > 1:
-        short = _shortened(*long)
+        short = _shortened(long[0], long[1][-1])
     else:
         short, long = long, _lengthened(long[0], vocabulary)
     targets = request.target_ids[[low, high]].tolist()
@@ -60,18 +76,18 @@ def stand_in(vocabulary: int) -> Request:
     )
 
 
-def _shortened(tokens: Sequence[int], position: int) -> tuple[list[int], int]:
+def _shortened(tokens: Sequence[int], position: int) -> tuple[list[int], list[int]]:
     """About half of a prompt around the probed position, its first token kept."""
     first = max(0, position - len(tokens) // 2)
     kept = [*tokens[: min(1, first)], *tokens[first : position + 1]]
     at = len(kept) - 1
-    return kept + list(tokens[position + 1 : position + 2]), at
+    return kept + list(tokens[position + 1 : position + 2]), [at]
 
 
-def _lengthened(tokens: Sequence[int], vocabulary: int) -> tuple[list[int], int]:
+def _lengthened(tokens: Sequence[int], vocabulary: int) -> tuple[list[int], list[int]]:
     """Some tokens before a prompt of one, which has nothing to attend to."""
     before = [(tokens[-1] + 7 * i) % vocabulary for i in range(7, 0, -1)]
-    return [*before, *tokens], len(before) + len(tokens) - 1
+    return [*before, *tokens], [len(before) + len(tokens) - 1]
 
 
 def length_class(config: Any, length: int) -> tuple[int, int]:

@@ -156,7 +156,7 @@ def hear_slopes(
         noise = replace(noise, base=Noise.of(0.0).base)
     trial = trials(request, each=False, vocabulary=host.config.vocab_size)[0]
     some = replace(
-        request.take([0]),
+        request.take([0]).first(),
         tokens=trial.tokens[:1],
         positions=trial.positions[:1],
         target_ids=np.array([trial.targets[0][:1]]),
@@ -177,7 +177,7 @@ def hear_slopes(
         logprob = float(base[target])
 
         def change(row: Rows) -> float:
-            return float(reference.shifted(*at, row)[target]) - logprob
+            return float(reference.shifted(*at, at[1], row)[target]) - logprob
 
     else:
         logprob = float(np.log(np.maximum(found.prob[0], np.finfo(found.prob.dtype).tiny)))
@@ -186,7 +186,7 @@ def hear_slopes(
             targets = torch.from_numpy(some.target_ids)
             work = Work(
                 tokens=some.tokens,
-                positions=some.positions,
+                read=some.reads,
                 targets=targets,
                 watched=targets,
                 rows=lambda first, last: row,
@@ -219,7 +219,7 @@ def _agree(host: Host, label: str, request: Request) -> None:
 
 
 def _classes(host: Host, request: Request) -> tuple[Class, Class]:
-    lengths = [len(tokens) for tokens in request.tokens]
+    lengths = [len(tokens) for tokens in request.unrolled().tokens]
     low, high = (length_class(host.config, length) for length in (min(lengths), max(lengths)))
     return low, high
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from negkernel.request.answers import starts
 from negkernel.request.prompts import Request
 from negkernel.request.rows import Rows
 from negkernel.sites import Site, Spot
@@ -23,12 +24,12 @@ class Work:
     ----------
     tokens : list of list of int
         P prompts.
-    positions : list of int
-        Position of each prompt where log-probs are read.
-    targets : Tensor [P, K] int64
-        Tokens whose log-prob is wanted under every shift.
-    watched : Tensor [P, W] int64
-        Tokens whose log-prob is wanted in the base computation.
+    read : list of list of int
+        Positions of each prompt where log-probs are read, ascending: Q of all prompts.
+    targets : Tensor [Q, C] int64
+        Columns whose log-prob is wanted under every shift, see :mod:`negkernel.request.answers`.
+    watched : Tensor [Q, W] int64
+        Those that are wanted in the base computation.
     rows : callable
         ``rows(first, last)``: the rows of prompts ``first:last``, numbered from 0, sorted by
         prompt, the same number for each prompt. Made on demand: a sweep may have 10^8 of them.
@@ -37,13 +38,14 @@ class Work:
     spot : Spot
         What a row's numbers move.
     elsewhere : list of list of int, optional
-        Positions of each prompt where shifts act, ascending; by default where it is read.
+        Positions of each prompt where shifts act, ascending; by default where it is read first.
     readings : bool
-        Read off everything that :mod:`negkernel.methods.readings` lists, not log p alone.
+        Read off everything that :mod:`negkernel.methods.readings` lists, not log p alone; of
+        prompts that are read at one position.
     """
 
     tokens: Sequence[Sequence[int]]
-    positions: Sequence[int]
+    read: Sequence[Sequence[int]]
     targets: Tensor
     watched: Tensor
     rows: Callable[[int, int], Rows]
@@ -65,8 +67,8 @@ class Work:
         """Rows of a request, which also tells what to watch."""
         return cls(
             tokens=request.tokens,
-            positions=request.positions,
-            targets=torch.from_numpy(request.target_ids),
+            read=request.reads,
+            targets=torch.from_numpy(request.columns),
             watched=torch.from_numpy(request.watched_ids),
             rows=rows,
             neurons=neurons,
@@ -78,7 +80,12 @@ class Work:
     @property
     def shifted(self) -> Sequence[Sequence[int]]:
         """Positions of each prompt where shifts act, ascending."""
-        return [[at] for at in self.positions] if self.elsewhere is None else self.elsewhere
+        return [at[:1] for at in self.read] if self.elsewhere is None else self.elsewhere
+
+    def lines(self, first: int, last: int) -> slice:
+        """Which of the Q positions are those of prompts ``first:last``."""
+        start = starts(self.read)
+        return slice(int(start[first]), int(start[last]))
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Part:
     Attributes
     ----------
     base_logprob : Tensor [p, W]
-    logprob_shift : Tensor [r, K], or [r, 2 K + 2] with readings
+    logprob_shift : Tensor [r, C], or [r, 2 C + 2] with readings
         One line per row, in the order of ``Work.rows(first, last)``.
     activation : Tensor [p, N]
     """
@@ -110,13 +117,13 @@ class LayerGradients:
         Which p of the request's P prompts.
     layer : int
     logprob : Tensor [p, K]
-        ``log p(target)``, the same for every layer of these prompts.
+        ``log p(target)``, the same for every layer of these prompts; here and below, K columns.
     cg : Tensor [p, K, I]
         ``d p(target) / d activation``, or that of ``log p(target)``; the sum over positions where
         neurons are shifted at several.
     activation : Tensor [p, I]
         Activation of each neuron where it is shifted; where that is at several positions, at the
-        one that is read.
+        one that is read first.
     magnitude, scale : Tensor [p, K, I], optional
         Gradients along these axes, ``sign(a) cg`` and ``a cg`` summed over positions, where neurons
         are shifted at several.
@@ -179,13 +186,13 @@ class Opened:
 
     Attributes
     ----------
-    base_logprob : Tensor [p, 2 K]
+    base_logprob : Tensor [p, 2 C]
         Of ``Request.watched_ids``.
     activation : Tensor [p, L, I]
-    slope : Tensor [p, K, L, I] or None
+    slope : Tensor [p, C, L, I] or None
         Of log p along the axis, at a shift of 0; None where curves are not at 0 there.
     shifted : callable
-        Rows, sorted by prompt and numbered from 0 within the group -> changes of log p [r, K].
+        Rows, sorted by prompt and numbered from 0 within the group -> changes of log p [r, C].
     state_eps : float
         Rounding of the states that ``shifted`` subtracts, 0 where it carries differences.
     reach : callable or None

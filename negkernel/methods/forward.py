@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,24 +12,32 @@ from torch import Tensor
 from negkernel.families.resident import device_of
 
 
-def probed_logprob(model: Any, ids: Tensor, position: int, *, plain: bool = False) -> Tensor:
-    """Log-probs [B, V] read at ``position`` of ``ids`` [B, S]: of the next or the masked token.
+def probed_logprob(
+    model: Any, ids: Tensor, read: Sequence[int], *, plain: bool = False, **options: Any
+) -> Tensor:
+    """Log-probs [B, T, V] at positions of ``ids`` [B, S] (no padding), float32 or float64.
 
-    Unless ``plain``, only the logits of the last position are asked for where that is the one.
+    Of the next or the masked token. Unless ``plain``, no cache is made and only the logits from the
+    first of them on are asked for, where the model lets one.
+
+    Parameters
+    ----------
+    read : list of int
+        The T positions, ascending.
+    **options
+        Further arguments of the model.
     """
-    if position == ids.shape[1] - 1 and not plain:
-        return last_logprob(model, ids)
-    logits = logits_of(model(input_ids=ids.to(input_device(model))))
-    return log_softmax(own_logits(model, logits, ids)[:, position])
-
-
-def last_logprob(model: Any, ids: Tensor, **options: Any) -> Tensor:
-    """Log-probs [B, V] after the last token of ``ids`` [B, S] (no padding), float32 or float64."""
-    keep = {"logits_to_keep": 1} if accepts(model, "logits_to_keep") else {}
-    if accepts(model, "use_cache"):
-        options.setdefault("use_cache", False)
-    logits = logits_of(model(input_ids=ids.to(input_device(model)), **keep, **options))
-    return log_softmax((logits if keep else own_logits(model, logits, ids))[:, -1])
+    first, length = 0, ids.shape[1]
+    if not plain:
+        if accepts(model, "use_cache"):
+            options.setdefault("use_cache", False)
+        if accepts(model, "logits_to_keep"):
+            first = read[0]
+            options["logits_to_keep"] = length - first
+    logits = logits_of(model(input_ids=ids.to(input_device(model)), **options))
+    if not first:
+        logits = own_logits(model, logits, ids)
+    return log_softmax(logits[:, [at - first for at in read]])
 
 
 def own_logits(model: Any, logits: Tensor, ids: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from negkernel.methods.base import Part, Work
 from negkernel.methods.forward import probed_logprob
 from negkernel.methods.own_modules import OwnModules
 from negkernel.methods.readings import from_logprobs
+from negkernel.request.answers import log_prob, where_read
 
 ROWS = 50  # rows of one forward: enough to fill two cores, small enough for a laptop
 
@@ -57,30 +58,32 @@ class Full(OwnModules):
                 seen: dict[int, Tensor] = {}
                 rows = work.rows(p, p + 1)
                 layers = hooks.read_for(rows, work.neurons[p])
-                probed, shifted = work.positions[p], work.shifted[p]
+                read, shifted = work.read[p], work.shifted[p]
                 at = hooks.Probed(1, len(tokens), shifted)
                 with hooks.edited(sites, hooks.reader(seen, layers, at)):
-                    base = self._forward(torch.tensor([tokens]), probed)[0]
+                    base = self._forward(torch.tensor([tokens]), read)[0]
                 changes = []
                 for index in torch.arange(len(rows)).split(self.rows):
                     batch = rows.take(index)
                     ids = torch.tensor([tokens]).expand(len(index), -1)
                     at = hooks.Probed(len(index), len(tokens), shifted)
                     with hooks.edited(sites, hooks.shifts(batch, at, work.spot.axis, seen)):
-                        logprob = self._forward(ids, probed)
+                        logprob = self._forward(ids, read)
                     changes.append(changes_of(work, p, logprob, base))
                 yield part_of(work, p, base, changes, seen)
 
-    def _forward(self, ids: Tensor, position: int) -> Tensor:
-        return probed_logprob(self.model, ids, position, plain=self.rows == 1)
+    def _forward(self, ids: Tensor, read: Sequence[int]) -> Tensor:
+        return probed_logprob(self.model, ids, read, plain=self.rows == 1)
 
 
 def changes_of(work: Work, p: int, logprob: Tensor, base: Tensor) -> Tensor:
-    """What is read off rows of prompt p, on the CPU, from log-probs [r, V] and the base's [V]."""
-    target = work.targets[p].to(base.device)
+    """What is read off rows of prompt p, on the CPU: log-probs [r, T, V], the base's [T, V]."""
+    ids = work.targets[work.lines(p, p + 1)].to(base.device)
     if work.readings:
-        return from_logprobs(logprob, base, target).cpu()
-    return (logprob[:, target] - base[target]).cpu()
+        return from_logprobs(logprob[:, 0], base[0], ids[0]).cpu()
+    own = logprob.gather(2, ids.clamp(min=0).expand(len(logprob), -1, -1))
+    change = own - base.gather(1, ids.clamp(min=0))
+    return where_read(ids, change).sum(1).cpu()
 
 
 def part_of(
@@ -88,7 +91,8 @@ def part_of(
 ) -> Part:
     """Results of prompt p, its base activations from captures ``seen[layer]`` [w, I]."""
     neurons, shifted = work.neurons[p], work.shifted[p]
-    told = 0 if len(shifted) == 1 else list(shifted).index(work.positions[p])
+    told = 0 if len(shifted) == 1 else list(shifted).index(work.read[p][0])
+    watched = work.watched[work.lines(p, p + 1)].to(base.device)
     activation = torch.empty(len(neurons), dtype=base.dtype)
     for layer, values in seen.items():
         chosen = neurons[:, 0] == layer
@@ -96,7 +100,7 @@ def part_of(
     return Part(
         first=p,
         last=p + 1,
-        base_logprob=base[work.watched[p].to(base.device)][None].cpu(),
+        base_logprob=log_prob(base, watched).sum(0, keepdim=True).cpu(),
         logprob_shift=torch.cat(list(changes)),
         activation=activation[None],
     )

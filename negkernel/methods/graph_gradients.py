@@ -14,7 +14,8 @@ from negkernel.hooks.lease import borrowed
 from negkernel.hooks.modules import FeedForward
 from negkernel.methods.base import LayerGradients, over_positions
 from negkernel.methods.forward import probed_logprob
-from negkernel.methods.readout_vjp import cotangent
+from negkernel.methods.readout_vjp import answer_cotangent
+from negkernel.request.answers import log_prob, starts
 from negkernel.request.prompts import Request
 from negkernel.sites import Site
 
@@ -27,7 +28,7 @@ def gradients(
     site: Site,
     log: bool = False,
 ) -> Iterator[LayerGradients]:
-    """One forward with a graph and K backwards per prompt.
+    """One forward with a graph and C backwards per prompt, one for each column of it.
 
     The gradient is taken in zero vectors added to the neurons at the shifted tokens, so neither
     the parameters' ``requires_grad`` nor their ``grad`` are touched.
@@ -49,21 +50,23 @@ def gradients(
     """
     sites = site.caught(feed_forwards)
     with borrowed(model) as state:
-        for p, (ids, position) in enumerate(zip(request.tokens, request.positions, strict=True)):
+        start = starts(request.reads)
+        for p, (ids, read) in enumerate(zip(request.tokens, request.reads, strict=True)):
             state.restore()
             probes: dict[int, Tensor] = {}
             seen: dict[int, Tensor] = {}
-            shifted, target = request.shifted[p], torch.from_numpy(request.target_ids[p])
+            shifted = request.shifted[p]
+            targets = torch.from_numpy(request.columns[start[p] : start[p + 1]])
             at = hooks.Probed(1, len(ids), shifted)
             edits = {layer: _probe(layer, at, probes, seen) for layer in range(len(sites))}
             with torch.enable_grad(), hooks.edited(sites, edits), _quantized_named(model):
-                logprob = probed_logprob(model, torch.tensor([list(ids)]), position)
+                logprob = probed_logprob(model, torch.tensor([list(ids)]), read)[0]
                 rows = [
-                    _slopes(logprob, token, probes, log)
-                    for token in target.to(logprob.device).split(1)
+                    _slopes(logprob, token[:, 0], probes, log)
+                    for token in targets.to(logprob.device).split(1, dim=1)
                 ]
-            told = [0 if len(shifted) == 1 else shifted.index(position)]
-            own = logprob.detach().cpu()[:, target]
+            told = [0 if len(shifted) == 1 else shifted.index(read[0])]
+            own = log_prob(logprob.detach().cpu(), targets).sum(0, keepdim=True)
             for layer, width in enumerate(site.widths(feed_forwards).tolist()):
                 nothing = own.new_full((len(shifted), width), torch.nan)
                 cg = torch.stack([row.get(layer, nothing).to(nothing) for row in rows])
@@ -72,10 +75,10 @@ def gradients(
 
 
 def _slopes(
-    logprob: Tensor, token: Tensor, probes: dict[int, Tensor], log: bool
+    logprob: Tensor, tokens: Tensor, probes: dict[int, Tensor], log: bool
 ) -> dict[int, Tensor]:
-    """Gradient of one target [1] in each layer's probe."""
-    start, factor = cotangent(logprob, token, log=log)
+    """Gradient of one column [T] in each layer's probe."""
+    start, factor = answer_cotangent(logprob, tokens, log=log)
     layers = sorted(probes)
     # A layer that the answer does not hang on has gradients of 0.
     found = torch.autograd.grad(
@@ -86,7 +89,7 @@ def _slopes(
         allow_unused=True,
         materialize_grads=True,
     )
-    return {i: g * factor[0].to(g.device) for i, g in zip(layers, found, strict=True)}
+    return {i: g * factor.to(g.device) for i, g in zip(layers, found, strict=True)}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from negkernel.hooks import edits as hooks
 from negkernel.hooks.lease import borrowed
 from negkernel.hooks.modules import FeedForward
 from negkernel.methods.forward import probed_logprob
-from negkernel.methods.readout_vjp import cotangent
+from negkernel.methods.readout_vjp import answer_cotangent
 from negkernel.request.prompts import Request
 from negkernel.sites import Site
 
@@ -39,11 +39,11 @@ def path_gradients(
     layer, gradient [K, I]
         As :func:`negkernel.delta.integrated.path_gradients`.
     """
-    (tokens,), (position,) = request.tokens, request.positions
-    targets = torch.from_numpy(request.target_ids[0])
+    (tokens,), (read,) = request.tokens, request.reads
+    targets = torch.from_numpy(request.columns)
     m, S = len(scales), len(tokens)
     factor = torch.tensor(scales, dtype=torch.float64)[:, None]
-    at = torch.arange(m) * S + position
+    at = torch.arange(m) * S + read[0]
     sites = site.caught(feed_forwards)
     with borrowed(model) as state:
         for layer in range(len(sites)):
@@ -59,10 +59,10 @@ def path_gradients(
 
             with torch.enable_grad(), hooks.edited(sites, {layer: edit}):
                 ids = torch.tensor([list(tokens)]).expand(m, -1)
-                logprob = probed_logprob(model, ids, position)
+                logprob = probed_logprob(model, ids, read)
                 rows = []
-                for token in targets.to(logprob.device):
-                    start, lacking = cotangent(logprob, token.expand(m))
+                for column in targets.to(logprob.device).unbind(1):
+                    start, lacking = answer_cotangent(logprob, column)
                     (found,) = torch.autograd.grad(logprob, leaf, start, retain_graph=True)
                     rows.append((found.to(lacking) * lacking).mean(0))
             yield layer, torch.stack(rows).cpu()

@@ -88,6 +88,34 @@ def cotangent(logprob: Tensor, targets: Tensor, *, log: bool = False) -> tuple[T
     return torch.where(target == top, confident, other), _factor(logprob, target, top, rest, log)
 
 
+def answer_cotangent(
+    logprob: Tensor, tokens: Tensor, *, log: bool = False
+) -> tuple[Tensor, Tensor]:
+    """:func:`cotangent` [..., T, V] of a whole answer, from ``logprob`` [..., T, V] of its tokens.
+
+    Parameters
+    ----------
+    tokens : Tensor [T] int64
+        -1 where none is read.
+
+    Returns
+    -------
+    cotangent [..., T, V], factor [..., 1]
+        The positions share the largest of their factors, times the probability of the answer.
+    """
+    several, ids = logprob.shape[:-1], tokens.clamp(min=0).expand(logprob.shape[:-1])
+    flat = logprob.detach().flatten(0, -2)
+    found, own = cotangent(flat, ids.flatten(), log=True)
+    own = own.view(several).masked_fill(tokens < 0, 0)
+    factor = own.amax(-1, keepdim=True)
+    share = own / factor.clamp_min(torch.finfo(own.dtype).tiny)
+    found = found.view(logprob.shape) * share.unsqueeze(-1)
+    if not log:
+        said = logprob.detach().gather(-1, ids.unsqueeze(-1))[..., 0].masked_fill(tokens < 0, 0)
+        factor = factor * said.double().sum(-1, keepdim=True).exp().to(factor)
+    return found, factor
+
+
 def _without_top(logprob: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Likeliest token [P, 1], how the others [P, V] share what it leaves, and that: rest [P, 1]."""
     top = logprob.argmax(1, keepdim=True)

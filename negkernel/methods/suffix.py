@@ -1,8 +1,9 @@
 """``method="suffix"``: prefix KV once, then only last tokens, through the model's own modules.
 
-Rows are tokens of one sequence that share a position id; a mask shows each the prefix and itself,
-so the prefix KV is never copied. Works for any Hugging Face causal LM with a KV cache that takes
-such a mask; for the others the cache is repeated along the batch instead.
+Rows are tokens of one sequence that share a position id, several each where an answer has several;
+a mask shows each the prefix and itself, so the prefix KV is never copied. Works for any Hugging
+Face causal LM with a KV cache that takes such a mask; for the others the cache is repeated along
+the batch instead.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from negkernel.hooks import edits as hooks
 from negkernel.hooks.lease import borrowed
 from negkernel.hooks.modules import FeedForward
 from negkernel.methods.base import Part, Work, out_of_memory
-from negkernel.methods.forward import accepts, input_device, last_logprob, log_softmax, logits_of
+from negkernel.methods.forward import (
+    accepts,
+    input_device,
+    log_softmax,
+    logits_of,
+    probed_logprob,
+)
 from negkernel.methods.full import changes_of, part_of
 from negkernel.methods.own_modules import OwnModules
 
@@ -55,13 +62,13 @@ class Suffix(OwnModules):
             self._copy_since(reason)
 
     def tokens(self, length: int) -> int:
-        """See :class:`OwnModules`: the last one."""
+        """See :class:`OwnModules`: the last one, of an answer of one token."""
         return 1
 
     @torch.no_grad()
     def run(self, work: Work) -> Iterator[Part]:
         """See :class:`negkernel.methods.base.Method`."""
-        if work.shifted != [[at] for at in work.positions]:
+        if work.shifted != [at[:1] for at in work.read]:
             raise NotImplementedError(
                 "method 'suffix' runs the last token alone and cannot shift neurons at others; use "
                 "'delta' or 'full' (or 'auto')"
@@ -72,9 +79,9 @@ class Suffix(OwnModules):
                 state.restore()
                 seen: dict[int, Tensor] = {}
                 layers = hooks.read_for(work.rows(p, p + 1), work.neurons[p])
-                last = hooks.Probed(1, len(tokens), [len(tokens) - 1])
+                last = hooks.Probed(1, len(tokens), work.shifted[p])
                 with hooks.edited(sites, hooks.reader(seen, layers, last)):
-                    base, cache = self._prefill(tokens)
+                    base, cache = self._prefill(tokens, work.read[p])
                 changes = self._changes(work, p, cache, base, seen)
                 yield part_of(work, p, base, changes, seen)
 
@@ -86,19 +93,20 @@ class Suffix(OwnModules):
         Rows are packed into one sequence where the model lets them. An unshifted row goes with the
         first of them: whether the mask of this prompt was understood shows in it.
         """
-        tokens, rows = work.tokens[p], work.rows(p, p + 1)
+        tokens, rows, read = work.tokens[p], work.rows(p, p + 1), work.read[p]
+        own = len(tokens) - read[0]  # tokens of a row
         sites = work.spot.site.caught(self.feed_forwards)
         flips = [] if rows.signs is None else rows.signs.flips
         counted = len(flips)
         while True:
             changes: list[Tensor] = []
             try:
-                for index in torch.arange(len(rows)).split(self._chunk(len(tokens), base)):
+                for index in torch.arange(len(rows)).split(self._chunk(len(tokens), own, base)):
                     extra = 0 if changes else 1
-                    at = hooks.Probed(len(index) + extra, 1, [0])
+                    at = hooks.Probed(len(index) + extra, own, [0])
                     edits = hooks.shifts(rows.take(index), at, work.spot.axis, seen)
                     with hooks.edited(sites, edits):
-                        logprob = self._last_tokens(tokens, cache, len(index) + extra)
+                        logprob = self._last_tokens(tokens, read, cache, len(index) + extra)
                     if extra:
                         self._compare(logprob[-1], base)
                     changes.append(changes_of(work, p, logprob[: len(index)], base))
@@ -110,7 +118,7 @@ class Suffix(OwnModules):
                 del flips[counted:]
 
     def _compare(self, unshifted: Tensor, base: Tensor) -> None:
-        """Refuse rows of a prompt whose unshifted row does not give the base log-probs [V]."""
+        """Refuse rows of a prompt whose unshifted row does not give the base log-probs [T, V]."""
         # Half the digits of the model's dtype: rounding passes, a wrong mask does not.
         finite = base.isfinite()
         budget = torch.finfo(self.model.dtype).eps ** 0.5 * (1 + base[finite].abs().amax())
@@ -130,68 +138,81 @@ class Suffix(OwnModules):
         )
         self._packed = False
 
-    def _prefill(self, tokens: Sequence[int]) -> tuple[Tensor, Any]:
-        """Base log-probs [V] and the cache of all tokens but the last.
+    def _prefill(self, tokens: Sequence[int], read: Sequence[int]) -> tuple[Tensor, Any]:
+        """Base log-probs [T, V] and the cache of all tokens before the first that is read.
 
         The whole prompt is run, so that RoPE variants that look at the longest position choose
-        as they would without a cache; the last token's keys are cut off again.
+        as they would without a cache; the last tokens' keys are cut off again.
         """
         cache = DynamicCache()
-        base = last_logprob(
-            self.model, torch.tensor([tokens]), past_key_values=cache, use_cache=True
+        base = probed_logprob(
+            self.model, torch.tensor([tokens]), read, past_key_values=cache, use_cache=True
         )[0]
         if cache.get_seq_length() != len(tokens):
             raise NotImplementedError(
                 f"{type(self.model).__name__} keeps no KV cache that method='suffix' can reuse; "
                 "use method='full'"
             )
-        cache.crop(-1)
+        cache.crop(read[0] - len(tokens))
         return base, cache
 
-    def _last_tokens(self, tokens: Sequence[int], cache: Any, n: int) -> Tensor:
-        """Log-probs [n, V] of n copies of the last token on the prefix ``cache``."""
+    def _last_tokens(
+        self, tokens: Sequence[int], read: Sequence[int], cache: Any, n: int
+    ) -> Tensor:
+        """Log-probs [n, T, V] of n copies of the tokens from the first that is read on.
+
+        They stand on the prefix ``cache``.
+        """
+        first, own = read[0], len(tokens) - read[0]
+        at = [position - first for position in read]
         if not self._packed:
-            copies = copy.deepcopy(cache) if len(tokens) > 1 else DynamicCache()
+            copies = copy.deepcopy(cache) if first else DynamicCache()
             copies.batch_repeat_interleave(n)
-            ids = torch.tensor([[tokens[-1]]]).expand(n, 1)
+            ids = torch.tensor([tokens[first:]]).expand(n, own)
             mask = torch.ones(n, len(tokens), dtype=torch.int64, device=self._device)
-            return last_logprob(
-                self.model, ids, past_key_values=copies, use_cache=True, attention_mask=mask
+            return probed_logprob(
+                self.model, ids, at, past_key_values=copies, use_cache=True, attention_mask=mask
             )
         kept = [(layer.keys, layer.values) for layer in cache.layers]
         try:
-            ids = torch.full((1, n), tokens[-1], device=self._device)
+            ids = torch.tensor([tokens[first:]], device=self._device).repeat(1, n)
+            positions = torch.arange(first, len(tokens), device=self._device)
             output = self.model(
                 input_ids=ids,
-                position_ids=torch.full_like(ids, len(tokens) - 1),
-                attention_mask=self._masks(len(tokens), n),
+                position_ids=positions.repeat(1, n),
+                attention_mask=self._masks(first, own, n),
                 past_key_values=cache,
                 use_cache=True,
             )
         finally:  # the forward appended its rows to the cache, or some of them
             for layer, (keys, values) in zip(cache.layers, kept, strict=True):
                 layer.keys, layer.values = keys, values
-        return log_softmax(logits_of(output)[0])
+        return log_softmax(logits_of(output)[0].unflatten(0, (n, own))[:, at])
 
-    def _masks(self, length: int, n: int) -> Tensor | dict[str, Tensor]:
-        """Additive mask [1, 1, n, length - 1 + n]; one for each kind of layer the model has."""
+    def _masks(self, first: int, own: int, n: int) -> Tensor | dict[str, Tensor]:
+        """Additive mask for n rows of ``own`` tokens behind ``first``; one a kind of layer.
+
+        [1, 1, n * own, first + n * own].
+        """
         config = self.model.config.get_text_config()
         window = getattr(config, "sliding_window", None)
-        full = self._mask(length, n, None)
+        full = self._mask(first, own, n, None)
         kinds = set(getattr(config, "layer_types", None) or [])
         if "sliding_attention" in kinds:
-            return {"full_attention": full, "sliding_attention": self._mask(length, n, window)}
+            sliding = self._mask(first, own, n, window)
+            return {"full_attention": full, "sliding_attention": sliding}
         everywhere = window is not None and not kinds
-        return self._mask(length, n, window) if everywhere else full
+        return self._mask(first, own, n, window) if everywhere else full
 
-    def _mask(self, length: int, n: int, window: int | None) -> Tensor:
-        dtype = self.model.dtype
-        prefix = torch.zeros(n, length - 1, dtype=dtype, device=self._device)
-        own = torch.full((n, n), torch.finfo(dtype).min, dtype=dtype, device=self._device)
-        own.fill_diagonal_(0)
-        if window is not None:
-            prefix[:, : max(0, length - window)] = torch.finfo(dtype).min
-        return torch.cat([prefix, own], dim=1)[None, None]
+    def _mask(self, first: int, own: int, n: int, window: int | None) -> Tensor:
+        position = torch.arange(first + own, device=self._device)
+        distance = position[first:, None] - position
+        sees = (distance >= 0) & (distance < (window or first + own))
+        row = torch.eye(n, dtype=torch.bool, device=self._device)
+        among = torch.kron(row, sees[:, first:])
+        hidden = ~torch.cat([sees[:, :first].repeat(n, 1), among], dim=1)
+        mask = torch.zeros(hidden.shape, dtype=self.model.dtype, device=self._device)
+        return mask.masked_fill_(hidden, torch.finfo(mask.dtype).min)[None, None]
 
     def _why_not_packed(self) -> str | None:
         """Why rows cannot be tokens of one sequence, as far as the model's looks tell."""
@@ -202,14 +223,18 @@ class Suffix(OwnModules):
             return "its layers keep masks of their own"
         return None
 
-    def _chunk(self, length: int, base: Tensor) -> int:
-        """Rows at once: logits, hidden vectors and either the mask or the copied cache."""
+    def _chunk(self, length: int, own: int, base: Tensor) -> int:
+        """Rows at once: logits, hidden vectors and either the mask or the copied cache.
+
+        A row has ``own`` tokens.
+        """
         config = self.model.config.get_text_config()
         size = base.element_size()
-        per_row = 3 * base.numel() * size + 8 * max(one.width for one in self.feed_forwards) * size
+        widest = max(one.width for one in self.feed_forwards)
+        per_row = 3 * own * base.shape[-1] * size + 8 * own * widest * size
         if self._packed:
             # The mask is n x (length + n): solve for n with half of the budget each.
-            quadratic = int((self.memory_budget / (4 * size)) ** 0.5)
+            quadratic = int((self.memory_budget / (4 * size)) ** 0.5) // own
             return max(1, min(quadratic, self.memory_budget // (2 * per_row), self.rows))
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         head_dim = getattr(config, "head_dim", None) or (

@@ -1,4 +1,4 @@
-"""The mask token: where a masked model is probed, and which token a word means in its place."""
+"""The mask token: where a masked model is probed, and which tokens a word means in its place."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from negkernel.arguments import shown
 from negkernel.request.text import encode_text
 
 
-def mask_position(ids: Sequence[int], mask_id: int, mask_index: int | None, prompt: int) -> int:
-    """Position of the probed mask token.
+def mask_positions(
+    ids: Sequence[int], mask_id: int, mask_index: int | None, prompt: int, *, several: bool = False
+) -> list[int]:
+    """Positions of the probed mask tokens.
 
     Parameters
     ----------
@@ -21,7 +23,7 @@ def mask_position(ids: Sequence[int], mask_id: int, mask_index: int | None, prom
     mask_id : int
         Id of the mask token.
     mask_index : int or None
-        Which of several mask tokens, from 0; None asks for exactly one.
+        Which of several mask tokens, from 0; None asks for exactly one, or takes ``several``.
     prompt : int
         Number of the prompt, for messages.
 
@@ -39,12 +41,12 @@ def mask_position(ids: Sequence[int], mask_id: int, mask_index: int | None, prom
             "Write the tokenizer's mask token where the answer belongs"
         )
     if mask_index is None:
-        if len(found) > 1:
+        if len(found) > 1 and not several:
             raise ValueError(
                 f"prompt {prompt} has {len(found)} mask tokens (positions {found}); pass "
                 f"mask_index=0 to {len(found) - 1} to choose the probed one"
             )
-        return found[0]
+        return found
     if isinstance(mask_index, bool) or not isinstance(mask_index, int | np.integer):
         raise ValueError(f"mask_index is {shown(mask_index)}; expected an integer, counted from 0")
     if not 0 <= mask_index < len(found):
@@ -52,7 +54,7 @@ def mask_position(ids: Sequence[int], mask_id: int, mask_index: int | None, prom
             f"mask_index={mask_index} is out of range: prompt {prompt} has {len(found)} mask "
             f"tokens; expected 0 <= mask_index < {len(found)}"
         )
-    return found[mask_index]
+    return [found[mask_index]]
 
 
 def encode_masked_text(text: str, tokenizer: Any) -> list[int]:
@@ -78,37 +80,41 @@ def encode_masked_text(text: str, tokenizer: Any) -> list[int]:
 
 
 def in_place(
-    target: str, prompt: str | None, prompt_tokens: Sequence[int], position: int, tokenizer: Any
-) -> tuple[int | None, list[str]]:
-    """Return the token that replaces the mask when ``target`` stands there, and what was seen.
+    target: str,
+    prompt: str | None,
+    prompt_tokens: Sequence[int],
+    positions: Sequence[int],
+    tokenizer: Any,
+) -> tuple[list[int], list[str]]:
+    """Return the tokens that ``target`` has in the masks' place, and what was seen there.
 
-    The text is tokenized with the mask and with the word in its place. If both have the same
-    length and differ in the mask's position alone, that is the token; otherwise None. So the word
-    gets the form that its place asks for, such as RoBERTa's word-start form behind a space.
+    The text is tokenized with the masks, one next to the other, and with the word in their place.
+    If both agree before and behind, what is between are the tokens, however many; otherwise there
+    are none. So the word gets the form that its place asks for, such as RoBERTa's word-start form
+    behind a space.
     """
-    ids = list(prompt_tokens)
-    which = ids[:position].count(ids[position])
+    ids, first = list(prompt_tokens), positions[0]
+    which = ids[:first].count(ids[first])
     text = tokenizer.decode(ids) if prompt is None else prompt
-    if prompt is None and _took_a_space(ids, position, tokenizer):
+    if prompt is None and _took_a_space(ids, first, tokenizer):
         target = " " + target
-    pieces = text.split(tokenizer.mask_token)
-    if len(pieces) <= which + 1:
-        return None, []
+    pieces, behind = text.split(tokenizer.mask_token), which + len(positions)
+    if len(pieces) <= behind or any(one.strip() for one in pieces[which + 1 : behind]):
+        return [], []
     mask = tokenizer.mask_token
-    before, after = mask.join(pieces[: which + 1]), mask.join(pieces[which + 1 :])
+    before, after = mask.join(pieces[: which + 1]), mask.join(pieces[behind:])
     # Verbatim ids need not survive decoding and encoding, so the text is encoded both ways.
     special = prompt is not None
     masked = list(tokenizer(text, add_special_tokens=special)["input_ids"])
     filled = list(tokenizer(before + target + after, add_special_tokens=special)["input_ids"])
-    at = [i for i, token in enumerate(masked) if token == tokenizer.mask_token_id][which]
-    tail = len(masked) - at - 1
-    shown = [str(t) for t in tokenizer.convert_ids_to_tokens(filled[at : len(filled) - tail])]
-    same = len(filled) == len(masked) and all(
-        i == at or a == b for i, (a, b) in enumerate(zip(masked, filled, strict=True))
-    )
-    if same and filled[at] not in (masked[at], tokenizer.unk_token_id):
-        return int(filled[at]), shown
-    return None, shown
+    masks = [i for i, token in enumerate(masked) if token == tokenizer.mask_token_id]
+    start, tail = masks[which], len(masked) - masks[behind - 1] - 1
+    stop = len(filled) - tail
+    found = [int(token) for token in filled[start:stop]]
+    shown = [str(t) for t in tokenizer.convert_ids_to_tokens(found)]
+    same = masked[:start] == filled[:start] and masked[len(masked) - tail :] == filled[stop:]
+    unknown = {tokenizer.mask_token_id, tokenizer.unk_token_id} & set(found)
+    return ([] if unknown or not same or stop <= start else found), shown
 
 
 def _took_a_space(ids: list[int], position: int, tokenizer: Any) -> bool:

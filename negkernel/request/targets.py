@@ -1,7 +1,8 @@
-"""The target token: which single vocabulary entry a word means after a given prompt."""
+"""The target: which vocabulary entries a word means after a given prompt."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,95 +14,173 @@ from negkernel.request.masks import in_place
 from negkernel.request.reader import Reader
 from negkernel.request.text import check_unicode, encode_text, says
 
+TOKENS = ("one", "first", "all")
+
 
 @dataclass(frozen=True)
 class Target:
-    """One target token; ``other_spelling`` is -1 where the other spelling is not one token."""
+    """The tokens of a target; ``other_spelling`` is -1 where either spelling is not one token."""
 
-    token: int
+    tokens: list[int]
     text: str
     other_spelling: int = -1
 
 
-def encode_target(
-    target: str | int,
-    prompt: Prompt,
-    reader: Reader,
-    *,
-    prefix: str = "auto",
-    encoding: str = "joint",
-    mask_position: int | None = None,
-) -> Target:
-    """Resolve a target to one token id.
+@dataclass(frozen=True)
+class Spelling:
+    """How targets become tokens, see :class:`negkernel.request.encoding.Encoding`.
 
-    Parameters
+    Attributes
     ----------
-    target : str or int
-        A word, or a token id taken as it is.
-    prompt : Prompt
-        What it follows, or stands in.
     prefix : str
         What stands between prompt and target. "auto": a space, unless the prompt ends in white
         space or the target is a special token. A byte-pair model asked for " Paris" as "Paris"
         looks ignorant.
     encoding : {"joint", "alone"}
-        "joint" tokenizes prompt + prefix + target together and asks for exactly one token after
-        the prompt's own. "alone" tokenizes the bare target, as the paper's public code does.
-    mask_position : int or None
-        Where a masked model is probed: "joint" then asks for the one token that replaces the mask
-        in place, all others unchanged. "auto" inserts nothing there.
+        "joint" tokenizes prompt + prefix + target together and asks for the prompt's own tokens
+        at the beginning. "alone" tokenizes the bare target, as the paper's public code does.
+    tokens : {"one", "first", "all"}
+        How many tokens a target may have, and which of them are read.
 
     Raises
     ------
     ValueError
-        The target is not exactly one token of the model, or that token says something else (as
-        where a tokenizer drops a character or does not know it); the message shows the tokens.
-        Case, accents and compatibility forms may be folded (:func:`negkernel.request.text.says`).
+        Options that it does not know.
     """
-    tokenizer = reader.tokenizer
-    if isinstance(target, int | np.integer) and not isinstance(target, bool):
-        token = check_target_id(target, reader.outputs, "target")
-        return Target(token, str(token) if tokenizer is None else str(tokenizer.decode([token])))
-    word = _checked_text(target, tokenizer)
-    if encoding == "alone":
-        return Target(_measured(_alone(word, tokenizer), word, word, reader), word)
-    if mask_position is not None:
-        filling = word if prefix == "auto" else prefix + word
-        text = prompt.text if prompt.special else None
-        only, shown = in_place(filling, text, prompt.ids, mask_position, tokenizer)
-        if only is None:
+
+    prefix: str = "auto"
+    encoding: str = "joint"
+    tokens: str = "one"
+
+    def __post_init__(self) -> None:
+        check_choice("target_encoding", self.encoding, ("joint", "alone"))
+        check_choice("target_tokens", self.tokens, TOKENS)
+        if not isinstance(self.prefix, str):
             raise ValueError(
-                f"target {word!r} is not one token in the mask's place: {filling!r} becomes "
-                f"{shown}. Choose a target that is a single vocabulary entry, or pass a token id."
+                f"target_prefix is {type(self.prefix).__name__}; expected 'auto' or the text to "
+                "put between prompt and target"
             )
-        return Target(_measured(only, filling, word, reader), word)
-    return _following(word, prompt, reader, prefix)
+
+    def chosen(self, found: Sequence[int], said: str) -> list[int]:
+        """What is read of the tokens ``found``.
+
+        Raises
+        ------
+        ValueError
+            None, or several and only one may be; ``said`` tells of what, and what they are.
+        """
+        if not found and self.tokens != "one":
+            raise ValueError(f"{said}; expected at least one token")
+        if self.tokens == "one" and len(found) != 1:
+            raise ValueError(
+                f"{said}. Choose a target that is a single token, pass a token id, or pass "
+                "target_tokens='first' or 'all'"
+            )
+        return list(found[:1] if self.tokens == "first" else found)
 
 
-def _following(word: str, prompt: Prompt, reader: Reader, prefix: str) -> Target:
-    """The one token that ``word`` adds to a prompt, and that of its other spelling."""
-    tokenizer, auto = reader.tokenizer, prefix == "auto"
-    open_ended = word not in tokenizer.all_special_tokens and not prompt.text[-1:].isspace()
-    spaced = auto and open_ended
-    between = prefix if not auto else (" " if spaced else "")
-    only, shown = _joint(prompt, between + word, tokenizer)
-    if only is None:
-        raise ValueError(
-            f"target {word!r} is not one token after the prompt: {between + word!r} becomes "
-            f"{shown}. Choose a target that is a single token, or pass a token id."
-        )
-    _measured(only, between + word, word, reader)
-    other = _joint(prompt, word if spaced else " " + word, tokenizer)[0] if auto else None
-    if other is None or other == only or other >= reader.outputs:
-        return Target(only, word)
-    return Target(only, word, other if says(other, word, tokenizer) else -1)
+def encode_target(
+    target: str | int | Sequence[int],
+    prompt: Prompt,
+    reader: Reader,
+    spelling: Spelling,
+    masks: Sequence[int] | None = None,
+) -> Target:
+    """Resolve a target to its tokens.
 
+    Parameters
+    ----------
+    target : str, int or list of int
+        A word, or token ids taken as they are.
+    prompt : Prompt
+        What it follows, or stands in.
+    masks : list of int, optional
+        Where a masked model is probed: "joint" then asks for the tokens that replace the masks in
+        place, all others unchanged. The prefix "auto" inserts nothing there.
 
-def _checked_text(target: Any, tokenizer: Any) -> str:
+    Raises
+    ------
+    ValueError
+        The target is not as many tokens of the model as may be, changes the prompt's own tokens,
+        or its tokens say something else (as where a tokenizer drops a character or does not know
+        it); the message shows the tokens. Case, accents and compatibility forms may be folded
+        (:func:`negkernel.request.text.says`).
+    """
     if not isinstance(target, str):
+        found = _given(target, reader, spelling)
+    elif spelling.encoding == "alone":
+        found = _alone(_checked_text(target, reader.tokenizer), reader, spelling)
+    elif masks is not None:
+        found = _in_masks(_checked_text(target, reader.tokenizer), prompt, masks, reader, spelling)
+    else:
+        found = _following(_checked_text(target, reader.tokenizer), prompt, reader, spelling)
+    if masks is not None and spelling.tokens == "all" and len(found.tokens) != len(masks):
+        raise ValueError(
+            f"target {found.text!r} is {len(found.tokens)} tokens for {len(masks)} masks; expected "
+            "a mask for each token (mask_index chooses one of several)"
+        )
+    return found
+
+
+def _given(target: Any, reader: Reader, spelling: Spelling) -> Target:
+    """A target that is one token id, or a list of them."""
+    several = isinstance(target, list | tuple | np.ndarray) and np.ndim(target) == 1
+    given = list(target) if several else [target]
+    if not given:
+        raise ValueError("target [] is empty; expected at least one token id")
+    if not several and (isinstance(target, bool) or not isinstance(target, int | np.integer)):
         raise ValueError(
             f"target {target!r} is {type(target).__name__}; expected str or a token id"
         )
+    ids = [check_target_id(token, reader.outputs, "target") for token in given]
+    tokenizer = reader.tokenizer
+    text = str(target) if tokenizer is None else str(tokenizer.decode(ids))
+    return Target(spelling.chosen(ids, f"target {ids} is {len(ids)} token ids"), text)
+
+
+def _in_masks(
+    word: str, prompt: Prompt, masks: Sequence[int], reader: Reader, spelling: Spelling
+) -> Target:
+    """The tokens of ``word`` in the place of masks that stand side by side."""
+    filling = word if spelling.prefix == "auto" else spelling.prefix + word
+    text = prompt.text if prompt.special else None
+    found, shown = in_place(filling, text, prompt.ids, masks, reader.tokenizer)
+    if not found and len(masks) > 1:
+        raise ValueError(
+            f"target {word!r} does not fit in the place of {len(masks)} masks: {filling!r} becomes "
+            f"{shown}; expected masks side by side and a target that leaves the text around them"
+        )
+    said = f"target {word!r} is not one token in the mask's place: {filling!r} becomes {shown}"
+    tokens = spelling.chosen(found, said)
+    _measured(found, filling, word, reader)
+    return Target(tokens, word)
+
+
+def _following(word: str, prompt: Prompt, reader: Reader, spelling: Spelling) -> Target:
+    """The tokens that ``word`` adds to a prompt, and the one of its other spelling."""
+    tokenizer, auto = reader.tokenizer, spelling.prefix == "auto"
+    open_ended = word not in tokenizer.all_special_tokens and not prompt.text[-1:].isspace()
+    spaced = auto and open_ended
+    between = spelling.prefix if not auto else (" " if spaced else "")
+    found, shown = _joint(prompt, between + word, tokenizer)
+    said = f"target {word!r} is not one token after the prompt: {between + word!r} becomes {shown}"
+    if not found and shown and spelling.tokens != "one":
+        raise ValueError(
+            f"target {word!r} is other tokens after the prompt than alone: with {between + word!r} "
+            f"behind it the prompt ends in {shown}; expected one that leaves the prompt's own "
+            "tokens, change target_prefix or the prompt's end"
+        )
+    tokens = spelling.chosen(found, said)
+    _measured(found, between + word, word, reader)
+    if not auto or len(found) != 1:
+        return Target(tokens, word)
+    others, _ = _joint(prompt, word if spaced else " " + word, tokenizer)
+    if len(others) != 1 or others == found or others[0] >= reader.outputs:
+        return Target(tokens, word)
+    return Target(tokens, word, others[0] if says(others, word, tokenizer) else -1)
+
+
+def _checked_text(target: str, tokenizer: Any) -> str:
     if tokenizer is None:
         raise ValueError(
             f"target {target!r} is text but the engine has no tokenizer; give a token id or pass "
@@ -113,31 +192,21 @@ def _checked_text(target: Any, tokenizer: Any) -> str:
     return target
 
 
-def _measured(token: int, asked: str, target: str, reader: Reader) -> int:
-    """Return ``token`` if the model has it and it says what was asked for."""
-    reader.check_token(token, f"target {target!r}", reader.outputs)
-    if not says(token, asked, reader.tokenizer):
-        piece = reader.tokenizer.convert_ids_to_tokens(token)
+def _measured(tokens: list[int], asked: str, target: str, reader: Reader) -> None:
+    """Refuse ``tokens`` that the model does not have, or that say something else than asked."""
+    for token in tokens:
+        reader.check_token(token, f"target {target!r}", reader.outputs)
+    if not says(tokens, asked, reader.tokenizer):
+        pieces = ", ".join(map(repr, reader.tokenizer.convert_ids_to_tokens(tokens)))
         raise ValueError(
-            f"target {target!r} would be measured as another text: it becomes {piece!r}, which "
-            f"reads {reader.tokenizer.decode([token])!r}. Choose a target that the tokenizer "
+            f"target {target!r} would be measured as another text: it becomes {pieces}, which "
+            f"reads {reader.tokenizer.decode(tokens)!r}. Choose a target that the tokenizer "
             "knows, or pass a token id."
         )
-    return token
 
 
-def check_encoding(prefix: str, encoding: str) -> None:
-    """Refuse options of :func:`encode_target` that it does not know, whatever the targets are."""
-    check_choice("target_encoding", encoding, ("joint", "alone"))
-    if not isinstance(prefix, str):
-        raise ValueError(
-            f"target_prefix is {type(prefix).__name__}; expected 'auto' or the text to put between "
-            "prompt and target"
-        )
-
-
-def _joint(prompt: Prompt, continuation: str, tokenizer: Any) -> tuple[int | None, list[str]]:
-    """Return the one token that ``continuation`` adds, or None, and the tokens it became."""
+def _joint(prompt: Prompt, continuation: str, tokenizer: Any) -> tuple[list[int], list[str]]:
+    """Return the tokens that ``continuation`` adds, none if others change, and what it became."""
     # Verbatim ids need not survive decoding and encoding, so the text is encoded both ways.
     own = encode_text(prompt.text, tokenizer, special=prompt.special)
     joint = encode_text(prompt.text + continuation, tokenizer, special=prompt.special)
@@ -145,16 +214,13 @@ def _joint(prompt: Prompt, continuation: str, tokenizer: Any) -> tuple[int | Non
     while kept < min(len(own), len(joint)) and own[kept] == joint[kept]:
         kept += 1
     shown = [str(t) for t in tokenizer.convert_ids_to_tokens(joint[kept:])]
-    if kept == len(own) and len(joint) == len(own) + 1:
-        return int(joint[-1]), shown
-    return None, shown
+    return ([int(token) for token in joint[kept:]] if kept == len(own) else []), shown
 
 
-def _alone(target: str, tokenizer: Any) -> int:
-    ids = list(tokenizer(target, add_special_tokens=False)["input_ids"])
-    if len(ids) != 1:
-        raise ValueError(
-            f"target {target!r} alone becomes {tokenizer.convert_ids_to_tokens(ids)}; expected one "
-            "token. Use target_encoding='joint' or pass a token id."
-        )
-    return int(ids[0])
+def _alone(word: str, reader: Reader, spelling: Spelling) -> Target:
+    ids = [int(token) for token in reader.tokenizer(word, add_special_tokens=False)["input_ids"]]
+    shown = reader.tokenizer.convert_ids_to_tokens(ids)
+    said = f"target {word!r} alone becomes {shown} (target_encoding='joint' may find one token)"
+    tokens = spelling.chosen(ids, said)
+    _measured(ids, word, word, reader)
+    return Target(tokens, word)

@@ -34,13 +34,13 @@ def encode_text(text: str, tokenizer: Any, *, special: bool = True, end: bool = 
     return front + bare + back
 
 
-def says(token: int, text: str, tokenizer: Any) -> bool:
-    """Whether ``token`` decodes to ``text``, white space aside.
+def says(tokens: list[int], text: str, tokenizer: Any) -> bool:
+    """Whether ``tokens`` decode to ``text``, white space aside.
 
     A tokenizer may fold case, accents and compatibility forms, as its documentation says; no
     character may be lost or become another one.
     """
-    decoded = str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
+    decoded = str(tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
     if not folded(text):
         return decoded.strip() == text.strip()
     return folded(text) in (folded(decoded), folded(decoded.removeprefix("##")))

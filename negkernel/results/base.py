@@ -47,9 +47,12 @@ class Result(Deferred):
     prompt_tokens : list of lists of int
         Token ids the model saw, special tokens included.
     target_ids : ndarray of int64 [P] or [P, K]
-        Token id of each target.
+        Token id of each target, of several the first.
     positions : list of lists of int, optional
-        Positions of each prompt where neurons were shifted; None: where the answer is read.
+        Positions of each prompt where neurons were shifted; None: where the answer is read, of one
+        of several tokens where its first is.
+    target_tokens : P lists of K lists of int, optional
+        Token ids of targets that could be several tokens.
     model, dtype, task : str
         Name of the model, precision of its weights, and ``"causal"`` or ``"masked"``.
     version : str
@@ -74,6 +77,7 @@ class Result(Deferred):
     dtype: str
     task: str
     positions: list[list[int]] | None = None
+    target_tokens: list[list[list[int]]] | None = None
     version: str = __version__
     created: str | None = None
 

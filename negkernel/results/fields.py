@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -53,13 +53,26 @@ def _check_prompts(values: Mapping[str, Any]) -> None:
             isinstance(target, list) and len(target) != ids.shape[1]
         ):
             raise ValueError(f"'targets' has {_shown(target)} for 'target_ids' {list(ids.shape)}")
-    for name in ("prompt_tokens", "positions"):
+    for name in ("prompt_tokens", "positions", "target_tokens"):
         if values.get(name) is not None and len(values[name]) != len(values["prompts"]):
             raise ValueError(f"{name!r} has {len(values[name])} entries; expected one a prompt")
-        if any(token < 0 for own in values.get(name) or [] for token in own):
+        if (np.array(list(_numbers(values.get(name) or []))) < 0).any():
             raise ValueError(f"{name!r} holds a number below 0")
+    K = ids.shape[1] if ids.ndim == 2 else 1
+    for row in values.get("target_tokens") or []:
+        if len(row) != K or not all(row):
+            raise ValueError(f"'target_tokens' has {_shown(row)}; expected tokens of {K} targets")
     if values["task"] not in ("causal", "masked"):
         raise ValueError(f"'task' is {_shown(values['task'])}; expected 'causal' or 'masked'")
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """Every number within lists of lists."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _numbers(one)
+    else:
+        yield value
 
 
 def _fits(value: Any, hint: Any) -> bool:

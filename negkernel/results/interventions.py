@@ -41,6 +41,14 @@ class Interventions(Result):
         ``log p(target | intervention) - log p(target)``, in nats.
     method : str
         How it was computed.
+    base_token_logprob : ndarray [P, T] or [P, K, T], optional
+        Of targets that may be several tokens, the log-prob of each token, given those before it;
+        NaN where one has fewer than T. ``base_logprob`` and ``logprob_shift`` are of their sum.
+    token_logprob_shift : ndarray [P, R, T] or [P, K, R, T], optional
+        The change of each.
+    kl : ndarray [P, R], optional
+        KL divergence of the distribution under the intervention from the base, in nats, where it
+        was asked for.
     further : optional
         What asks the engine for :attr:`predicted` and :meth:`top_answers` when they are wanted;
         gone from results that were saved, or in which prompts were chosen.
@@ -49,11 +57,16 @@ class Interventions(Result):
     base_logprob: np.ndarray
     logprob_shift: np.ndarray
     method: str
+    base_token_logprob: np.ndarray | None = None
+    token_logprob_shift: np.ndarray | None = None
+    kl: np.ndarray | None = None
     further: Further | None = field(default=None, repr=False, metadata={"kept": False})
 
     def array_axes(self) -> Mapping[str, str]:
         """See :meth:`negkernel.results.base.Result.array_axes`."""
-        return {"base_logprob": "PK", "logprob_shift": "PKR"}
+        optional = {"base_token_logprob": "PKT", "token_logprob_shift": "PKRT", "kl": "PR"}
+        asked = {name: axes for name, axes in optional.items() if getattr(self, name) is not None}
+        return {"base_logprob": "PK", "logprob_shift": "PKR"} | asked
 
     def prob_shift(self) -> np.ndarray:
         """``p(target | intervention) - p(target)``, free of cancellation.

@@ -15,7 +15,7 @@ from negkernel.results.shards import Shard
 
 R = TypeVar("R", bound=Result)
 
-_LISTS = ("prompts", "targets", "prompt_tokens", "positions")
+_LISTS = ("prompts", "targets", "prompt_tokens", "positions", "target_tokens")
 
 
 def join(shards: Sequence[Shard], results: Iterable[R]) -> R:

@@ -37,7 +37,7 @@ def select(result: R, which: Any) -> R:
     for name, axes in result.array_axes().items():
         if axes.startswith("P"):
             changed[name] = getattr(result, name)[index]
-    for name in ("prompts", "targets", "prompt_tokens", "positions"):
+    for name in ("prompts", "targets", "prompt_tokens", "positions", "target_tokens"):
         values = getattr(result, name)
         changed[name] = None if values is None else [values[i] for i in index]
     rows = getattr(result, "rows", None)

@@ -43,6 +43,11 @@ class Sweep(Result):
         model's own precision.
     rows : int
         Shifted forwards that were computed.
+    base_token_logprob : ndarray [P, T] or [P, K, T], optional
+        Of targets that may be several tokens, the log-prob of each token, given those before it;
+        NaN where one has fewer than T. ``base_logprob`` and ``logprob_shift`` are of their sum.
+    token_logprob_shift : ndarray [P, N, J, T] or [P, K, N, J, T], optional
+        The change of each.
     logit_diff : ndarray [P, N, J], optional
         Change of the first target's logit less the second's. This and those below are there where
         they were asked for.
@@ -67,6 +72,8 @@ class Sweep(Result):
     activation: np.ndarray
     error: np.ndarray
     rows: int
+    base_token_logprob: np.ndarray | None = None
+    token_logprob_shift: np.ndarray | None = None
     logit_diff: np.ndarray | None = None
     kl: np.ndarray | None = None
     rank: np.ndarray | None = None
@@ -74,7 +81,8 @@ class Sweep(Result):
 
     def array_axes(self) -> Mapping[str, str]:
         """See :meth:`negkernel.results.base.Result.array_axes`."""
-        optional = {"logit_diff": "PNJ", "kl": "PNJ", "rank": "PKNJ", "top_changed": "PNJ"}
+        optional = {"base_token_logprob": "PKT", "token_logprob_shift": "PKNJT"}
+        optional |= {"logit_diff": "PNJ", "kl": "PNJ", "rank": "PKNJ", "top_changed": "PNJ"}
         asked = {name: axes for name, axes in optional.items() if getattr(self, name) is not None}
         return asked | {
             "neurons": "PN2" if np.ndim(self.neurons) == 3 else "N2",

@@ -8,7 +8,7 @@ NEG of thousands of neurons at once: those that are alike tell of each other, an
 """
 
 from negkernel.spectral.estimate import row_eps
-from negkernel.spectral.neg_map import Measure, paper_grid, pieces
+from negkernel.spectral.neg_map import Measure, joined, paper_grid, pieces
 from negkernel.spectral.refine import Accuracy, Curves, refine
 from negkernel.spectral.sweep import Measured, check_resolution, check_tol, measure
 
@@ -19,6 +19,7 @@ __all__ = [
     "Measured",
     "check_resolution",
     "check_tol",
+    "joined",
     "measure",
     "paper_grid",
     "pieces",

@@ -45,6 +45,17 @@ class Piece:
     rows: np.ndarray
 
 
+def joined(pieces: Sequence[Piece]) -> Piece:
+    """Put the same layers of prompts with one answer each together as one prompt with K."""
+    first = pieces[0]
+    return Piece(
+        {name: np.concatenate([one.curves[name] for one in pieces]) for name in first.curves},
+        first.activation,
+        np.concatenate([one.watched.reshape(2, -1) for one in pieces], axis=1).ravel(),
+        sum(one.rows for one in pieces),
+    )
+
+
 def pieces(n_prompts: int, widths: np.ndarray) -> list[Shard]:
     """Cut all neurons of all prompts into what is computed at once: some layers of a prompt."""
     L = len(widths)

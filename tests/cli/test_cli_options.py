@@ -191,6 +191,19 @@ def test_chat_needs_a_template(negkernel):
     assert "--chat" in err
 
 
+def test_a_target_of_several_tokens(tmp_path: Path, negkernel):
+    ask = ("--model", "demo", "--prompt", "The capital of France is", "--target", "Paris and Rome")
+    how = ("--neurons", "0:3,1:5", "--output", tmp_path / "grad.csv")
+    status, _, err = negkernel("grad", *ask, *how)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "target_tokens='first' or 'all'" in err
+    for tokens in ("first", "all"):
+        assert negkernel("grad", *ask, *how, "--target-tokens", tokens)[0] == 0
+        found = pd.read_csv(tmp_path / "grad.csv")["cg"]
+        told = demo.load().gradients([ask[3]], [ask[5]], target_tokens=tokens).cg
+        np.testing.assert_allclose(found, told[0, [0, 1], [3, 5]], rtol=1e-5)
+
+
 MASKED = ("--model", "demo-masked", "--prompt", "[MASK] is the capital of [MASK] .")
 
 

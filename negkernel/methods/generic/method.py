@@ -31,7 +31,8 @@ from negkernel.methods.generic.running import Run, running
 from negkernel.methods.generic.shifts import LayerShift, shifts_of
 from negkernel.methods.own_modules import OwnModules
 from negkernel.methods.readings import from_logprobs
-from negkernel.methods.readout_vjp import cotangent
+from negkernel.methods.readout_vjp import answer_cotangent
+from negkernel.request.answers import log_prob, starts, where_read
 from negkernel.request.prompts import Request
 from negkernel.sites import Site
 
@@ -90,7 +91,7 @@ class Generic(OwnModules):
                 layers = hooks.read_for(rows, work.neurons[p])
                 reading = {layer: _keep(seen, layer, shifted) for layer in layers}
                 logits, kept = self._base(tokens, work.spot.site, reading)
-                base = _float(logits)[0, work.positions[p]].log_softmax(-1)
+                base = _float(logits)[0, list(work.read[p])].log_softmax(-1)
                 first = shifted[0] if self.causal else 0
                 changes = []
                 for index in torch.arange(len(rows)).split(self._chunk(len(tokens), first, base)):
@@ -107,23 +108,24 @@ class Generic(OwnModules):
         if any(isinstance(place, ExpertSite) for place in site.caught(self.feed_forwards)):
             yield from super().gradients(request, site, log=log)  # in the model's own dtype
             return
+        start = starts(request.reads)
         with borrowed(self.model) as state:
             for p, tokens in enumerate(request.tokens):
                 state.restore()
                 probes: dict[int, Tensor] = {}
                 seen: dict[int, Tensor] = {}
-                shifted, target = request.shifted[p], torch.from_numpy(request.target_ids[p])
-                position = request.positions[p]
+                shifted, read = request.shifted[p], list(request.reads[p])
+                targets = torch.from_numpy(request.columns[start[p] : start[p + 1]])
                 edits = {
                     layer: _probe(layer, shifted, probes, seen)
                     for layer in range(len(self.feed_forwards))
                 }
                 with torch.enable_grad():
                     logits, _ = self._base(tokens, site, edits)
-                    logprob = _float(logits)[0, position].log_softmax(-1)[None]
-                told = [0 if len(shifted) == 1 else list(shifted).index(position)]
-                own = logprob.detach().cpu()[:, target]
-                rows = [_slopes(logprob, one, probes, log) for one in target.split(1)]
+                    logprob = _float(logits)[0, read].log_softmax(-1)
+                told = [0 if len(shifted) == 1 else list(shifted).index(read[0])]
+                own = log_prob(logprob.detach().cpu(), targets).sum(0, keepdim=True)
+                rows = [_slopes(logprob, one, probes, log) for one in targets.unbind(1)]
                 for layer, width in enumerate(site.widths(self.feed_forwards).tolist()):
                     nothing = own.new_full((len(shifted), width), torch.nan)
                     cg = torch.stack([row.get(layer, nothing) for row in rows])
@@ -203,7 +205,9 @@ class Generic(OwnModules):
         n = length - first
         widest = max(one.width for one in self.feed_forwards)
         heads = config.num_attention_heads
-        each = n * (12 * config.hidden_size + 8 * widest + 4 * heads * length) + 4 * n * len(base)
+        each = (
+            n * (12 * config.hidden_size + 8 * widest + 4 * heads * length) + 4 * n * base.shape[-1]
+        )
         fit = self.memory_budget // (2 * each * base.element_size())
         return max(1, min(self.rows, MAX_POSITIONS // n, fit))
 
@@ -215,16 +219,20 @@ def _float(logits: Any) -> Tensor:
 
 
 def _changes(logits: Any, work: Work, p: int, first: int, base: Tensor) -> Tensor:
-    """What is read off rows, from carried logits [1, n, V] and the base's log-probs [V]."""
-    own = logits[0, work.positions[p] - first]
-    target = work.targets[p].to(base.device)
-    dz = own.rows
-    if dz is None:
-        raise NotImplementedError("the shift does not reach the answer through the model's modules")
-    mass = logprob_mass(base, dz, 1)
-    if work.readings:
-        return from_logprobs(base + dz - mass, base, target).cpu()
-    return (dz[:, target] - mass).cpu()
+    """What is read off rows, from carried logits [1, n, V] and the base's log-probs [T, V]."""
+    ids = work.targets[work.lines(p, p + 1)].to(base.device)
+    change: Any = 0.0
+    for own, target, at in zip(base, ids, work.read[p], strict=True):
+        dz = logits[0, at - first].rows
+        if dz is None:
+            raise NotImplementedError(
+                "the shift does not reach the answer through the model's modules"
+            )
+        mass = logprob_mass(own, dz, 1)
+        if work.readings:
+            return from_logprobs(own + dz - mass, own, target).cpu()
+        change = change + where_read(target, dz[:, target.clamp(min=0)] - mass)
+    return change.cpu()
 
 
 def _keep(into: dict[int, Tensor], layer: int, tokens: Sequence[int]) -> Any:
@@ -250,10 +258,10 @@ def _probe(
 
 
 def _slopes(
-    logprob: Tensor, token: Tensor, probes: dict[int, Tensor], log: bool
+    logprob: Tensor, tokens: Tensor, probes: dict[int, Tensor], log: bool
 ) -> dict[int, Tensor]:
-    """Gradient of one target [1] in each layer's probe."""
-    start, factor = cotangent(logprob, token, log=log)
+    """Gradient of one column [T] in each layer's probe."""
+    start, factor = answer_cotangent(logprob, tokens, log=log)
     layers = sorted(probes)
     found = torch.autograd.grad(
         logprob,
@@ -263,4 +271,4 @@ def _slopes(
         allow_unused=True,
         materialize_grads=True,
     )
-    return {i: g * factor[0] for i, g in zip(layers, found, strict=True)}
+    return {i: g * factor for i, g in zip(layers, found, strict=True)}

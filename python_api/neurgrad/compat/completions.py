@@ -35,7 +35,7 @@ def distributions(
                 rows = intervention_rows([[shift]], torch.float32)
                 edits = hooks.shifts(rows, hooks.Probed(1, len(prompt), [at]), shift.axis)
             with hooks.edited(sites, edits):
-                found.append(probed_logprob(model, torch.tensor([list(prompt)]), at)[0].cpu())
+                found.append(probed_logprob(model, torch.tensor([list(prompt)]), [at])[0, 0].cpu())
     return torch.stack(found).exp().float()
 
 

@@ -61,6 +61,7 @@ class JobOptions(ModelOptions):
     prompts: o.PromptsOption = None
     chat: o.ChatOption = False
     target_prefix: o.TargetPrefixOption = "auto"
+    target_tokens: o.TargetTokensOption = "one"
     mask_index: o.MaskIndexOption = None
     neurons: o.NeuronsOption = "top:16"
     site: o.SiteOption = "paper"

@@ -55,6 +55,7 @@ class Job:
             "--position": self.position,
             "--method": asked.method,
             "--target-prefix": asked.target_prefix,
+            "--target-tokens": asked.target_tokens,
             "--mask-index": asked.mask_index,
             "--seed": asked.seed,
         }

@@ -14,6 +14,7 @@ Method = Literal["auto", "delta", "generic", "suffix", "full"]
 Resolution = Literal["grid", "spectral"]
 DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential", "disk"]
 Quantize = Literal["nf4", "int8"]
+TargetTokens = Literal["one", "first", "all"]
 DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 
 _MODEL, _WHAT, _HOW, _OUT = "Model", "What to compute", "How", "Results"
@@ -107,6 +108,15 @@ TargetPrefixOption = Annotated[
         "--target-prefix",
         metavar="TEXT",
         help="Between prompt and target; auto: a space unless the prompt ends in one.",
+        rich_help_panel=_WHAT,
+    ),
+]
+TargetTokensOption = Annotated[
+    TargetTokens,
+    typer.Option(
+        "--target-tokens",
+        help="Of a target of several tokens: one refuses it, first reads its first, all its whole "
+        "log-prob.",
         rich_help_panel=_WHAT,
     ),
 ]

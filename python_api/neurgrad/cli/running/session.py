@@ -142,6 +142,7 @@ class Session:
             "position": job.position,
             "method": job.asked.method,
             "target_prefix": job.asked.target_prefix,
+            "target_tokens": job.asked.target_tokens,
             "mask_index": job.asked.mask_index,
         }
 
