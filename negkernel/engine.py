@@ -9,6 +9,7 @@ from typing import Any, Unpack
 from negkernel.answers import intervene, neg_map, patch, sweep
 from negkernel.answers.asked import Curves, How
 from negkernel.answers.kept import Keeping
+from negkernel.face.edits import EditFace
 from negkernel.face.gradients import GradientFace
 from negkernel.face.readings import ReadingFace
 from negkernel.model.exclusive import guarded
@@ -19,7 +20,7 @@ from negkernel.request.prompts import Prompts, Targets
 from negkernel.results import Interventions, NegMap, Patches, Sweep
 
 
-class Engine(ReadingFace, GradientFace):
+class Engine(ReadingFace, GradientFace, EditFace):
     """Exact activation shifts and gradients of feed-forward neurons for a Hugging Face model.
 
     Parameters

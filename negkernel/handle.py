@@ -12,6 +12,7 @@ from negkernel.arguments import check_number, shown
 from negkernel.delta.method import Delta
 from negkernel.families import Precision, describe
 from negkernel.hooks.components import direction_sites, head_sites
+from negkernel.hooks.generating import being_edited
 from negkernel.hooks.modules import FeedForward, feed_forwards
 from negkernel.judge.verdicts import Verdicts
 from negkernel.methods.base import Method
@@ -223,6 +224,10 @@ class Host:
         """Tokenize and check prompts and targets, see :mod:`negkernel.request.prompts`."""
         check_names(encoding)
         self.look()
+        if being_edited(self.model):
+            raise ValueError(
+                "the model is being edited; ask outside of the `with engine.edited(...)` block"
+            )
         mask_id = self._mask_id(encoding.get("mask_index"))
         reader = Reader.of(self.model, self.tokenizer, mask_id)
         request = encode_request(prompts, targets, reader, **encoding)
