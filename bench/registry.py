@@ -24,6 +24,7 @@ BENCHMARKS = {
     "peers": "nnsight, TransformerLens, pyvene, captum, recipes by hand: costs on a real model",
     "autoencoder": "features of a sparse autoencoder, trained here, beside neurons of its layer",
     "load": "a sweep and gradients beside programs that want the same cores: spinning or sleeping",
+    "steer": "answers brought to a wanted probability: how near, in how many rows, at what damage",
     "coverage": "every causal and masked type of transformers: the engine against plain forwards",
     "start": "bytes of the installation and seconds of the import and of the help",
     "plan": "seconds that a plan predicts against those that the call takes",

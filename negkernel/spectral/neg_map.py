@@ -52,7 +52,7 @@ def joined(pieces: Sequence[Piece]) -> Piece:
         {name: np.concatenate([one.curves[name] for one in pieces]) for name in first.curves},
         first.activation,
         np.concatenate([one.watched.reshape(2, -1) for one in pieces], axis=1).ravel(),
-        sum(one.rows for one in pieces),
+        np.sum([one.rows for one in pieces], axis=0),
     )
 
 

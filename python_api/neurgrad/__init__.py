@@ -3,7 +3,7 @@
 Neuron empirical gradients of real prompts, their pictures, skill-neuron probes and the benchmark
 they are read from. The subpackages are loaded when first used, so that importing ``neurgrad``
 costs nothing: ``analysis``, ``attribution``, ``compat``, ``demo``, ``features``, ``mceval8k``,
-``plots``, ``probes``, ``runs`` and ``sae``.
+``plots``, ``probes``, ``runs`` and ``sae``; so is :func:`neurgrad.steer`.
 """
 
 from importlib import import_module
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
         sae,
     )
     from neurgrad.prompt import Prompt
+    from neurgrad.steering import Steered, steer
 
 __all__ = [
     "Prompt",
+    "Steered",
     "__version__",
     "analysis",
     "attribution",
@@ -39,6 +41,7 @@ __all__ = [
     "probes",
     "runs",
     "sae",
+    "steer",
 ]
 
 
@@ -47,6 +50,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'neurgrad' has no attribute {name!r}")
     if name == "Prompt":
         return import_module("neurgrad.prompt").Prompt
+    if name in ("Steered", "steer"):
+        return getattr(import_module("neurgrad.steering"), name)
     return import_module(f"neurgrad.{name}")
 
 

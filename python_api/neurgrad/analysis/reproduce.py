@@ -26,6 +26,7 @@ from neurgrad.analysis import (
     generality,
     linearity,
     many_neurons,
+    precision,
 )
 from neurgrad.analysis.answered import answered
 from neurgrad.analysis.artefacts import Artefact, chosen, produce
@@ -80,6 +81,12 @@ ARTEFACTS: dict[str, Artefact] = {
         draw=many_neurons.draw,
         also=["fig14"],
         needs=["together"],
+    ),
+    "steer": Artefact(
+        title="Precision against intensity of steering",
+        compute=precision.by_intensity,
+        draw=precision.draw,
+        needs=["steered"],
     ),
     "table5": Artefact(
         title="Generality of linear neurons",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from neurgrad.analysis import enhancement, estimators, linearity, many_neurons
+from neurgrad.analysis import enhancement, estimators, linearity, many_neurons, precision
 from neurgrad.analysis.answered import random_neurons
 from neurgrad.analysis.study import PromptStudy
 
@@ -47,6 +47,7 @@ TABLES: dict[str, Callable[[PromptStudy], pd.DataFrame]] = {
     "ranges": linearity.ranges,
     "enhanced": enhancement.enhanced,
     "together": many_neurons.together,
+    "steered": precision.steered,
     "every": every,
 }
 

@@ -10,6 +10,7 @@ OF_PROMPTS = (
     "fig3",
     "fig4",
     "fig5",
+    "steer",
     "table5",
     "fig10",
     "fig11",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from neurgrad.analysis import ARTEFACTS, enhancement, linearity, many_neurons
+from neurgrad import steering
+from neurgrad.analysis import ARTEFACTS, enhancement, linearity, many_neurons, precision
 from neurgrad.analysis.answered import random_neurons
 from neurgrad.analysis.study import Settings
 
@@ -44,6 +45,8 @@ def price(
     seconds = (plan.seconds or 0.0) / plan.rows
     together = len(many_neurons.RANGES) * many_neurons.STEPS
     counts = sum(k <= len(engine.neurons) for k in many_neurons.COUNTS)
+    aims = len(precision.WANTED) * sum(k <= len(engine.neurons) for k in precision.COUNTS)
+    steered = aims * (steering.ROWS + steering.OTHERS)
     lists = len(settings.estimators) * len(enhancement.COUNTS) * len(enhancement.SHIFTS)
     few_of = settings.map_prompts, settings.range_prompts, settings.many_prompts or n
     mapped, ranged, many = (min(n, of) for of in few_of)
@@ -54,6 +57,7 @@ def price(
         "every": (mapped, len(engine.neurons) * per_curve),
         "enhanced": (n, lists),
         "together": (many, counts * together),
+        "steered": (many, steered),
     }
     rows = []
     for table, (of, each) in curves.items():
