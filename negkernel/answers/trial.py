@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-SECONDS = 0.4  # a trial that takes at least this long is trusted
+SECONDS = 0.4  # a trial that takes so much longer than the smallest one is trusted
 ROWS = 2048  # of one trial: fill a batch
 FEW = 64  # rows of a prompt up to which several prompts are tried at once
 
@@ -69,8 +69,12 @@ def try_out(run: Callable[[Size], object], cost: Callable[[Size], float], whole:
 def _grown(
     run: Callable[[Size], object], size: Callable[[int], Size], n: int, most: int, seconds: float
 ) -> tuple[int, float]:
-    """The largest n up to ``most``, four times as much each time, that is timed quickly."""
-    while n < most and seconds < SECONDS:
+    """The first n that takes well over ``seconds``, or ``most``: four times as much each time.
+
+    What the smallest part takes may be long by itself, and tells nothing of the rest.
+    """
+    start = seconds
+    while n < most and seconds - start < SECONDS:
         n = min(4 * n, most)
         seconds = _timed(run, size(n))
     return n, seconds
