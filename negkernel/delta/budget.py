@@ -16,7 +16,7 @@ MAX_ROWS = {"cpu": 768, "cuda": 16384}
 # that a batch's activations stay near the caches.
 MAX_POSITIONS = 2048
 # Up to so many, as of an answer, the positions of a batch are as many as the rows of one position:
-# beyond that a prompt's attention would be cut up. On a CPU 768 of three take 6 % less than 2,046.
+# beyond that a prompt's attention would be cut up.
 FEW_POSITIONS = 8
 # Share of the memory that the differences of rows may take between two layers of a pass: rows
 # beyond it go through the layers in a pass of their own.
