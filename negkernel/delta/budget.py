@@ -18,10 +18,8 @@ MAX_POSITIONS = 2048
 # Up to so many, as of an answer, the positions of a batch are as many as the rows of one position:
 # beyond that a prompt's attention would be cut up.
 FEW_POSITIONS = 8
-# Share of the memory that the differences of rows may take between two layers of a pass: rows
-# beyond it go through the layers in a pass of their own.
-HELD = 1 / 16
-# The same where each pass brings all weights in again: fewer passes are worth more memory.
+# Share of the memory that differences of rows may take between two layers, where every pass
+# brings all weights in: rows beyond it go through the layers in a pass of their own.
 HELD_FOR_BROUGHT = 1 / 8
 
 
@@ -71,9 +69,13 @@ class Budget:
         return max(1, min(most, self.memory // (2 * self.row(length, positions))))
 
     def held(self, positions: int) -> int:
-        """How many rows that carry ``positions`` may be between two layers at once."""
-        share = HELD_FOR_BROUGHT if self.model.brought else HELD
-        return max(1, int(share * self.memory) // self.between(positions))
+        """How many rows that carry ``positions`` may be between two layers at once.
+
+        Where weights lie at hand a pass costs nothing, and a batch goes through all layers alone.
+        """
+        if not self.model.brought:
+            return 1
+        return max(1, int(HELD_FOR_BROUGHT * self.memory) // self.between(positions))
 
     def between(self, positions: int) -> int:
         """Bytes of a row that carries ``positions`` and waits between two layers."""
