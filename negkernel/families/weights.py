@@ -50,16 +50,20 @@ def runs_as_written(module: Any) -> bool:
         forward = vars(module).get("_old_forward")
         forward = None if getattr(forward, "__func__", None) is type(module).forward else forward
     computed = any(map(computes_weights, module._forward_pre_hooks.values()))
-    known = forward is None or written_by_library(forward)
+    known = forward is None or (written_by_library(forward) and _written_where_it_says(forward))
     return known and not computed and written_by_library(type(module).forward)
 
 
 def written_by_library(function: Any) -> bool:
     """Whether a function does what the weights and the config say, but for its surroundings."""
+    return str(getattr(function, "__module__", None) or "").startswith(_FUNCTIONS)
+
+
+def _written_where_it_says(function: Any) -> bool:
+    """Whether a function is of its ``__module__``, which functools.wraps copies from another."""
     function = getattr(function, "__func__", function)
-    # Where it was written and not its __module__, which functools.wraps copies from another.
     home = getattr(function, "__globals__", {}).get("__name__")
-    return str(home or getattr(function, "__module__", None) or "").startswith(_FUNCTIONS)
+    return home is None or home.startswith(_FUNCTIONS)
 
 
 def computes_weights(hook: Any) -> bool:

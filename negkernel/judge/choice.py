@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METHODS = ("auto", "delta", "generic", "suffix", "full")
+METHODS = ("auto", "delta", "suffix", "full", "generic")
 CHECKS = ("once", "each")
 # "full" once more, for models whose rows disturb each other in a batch.
 ALONE = "full, one row at a time"
