@@ -1,15 +1,9 @@
 """Rows times a matrix on the CPU by oneDNN, which PyTorch carries beside its default BLAS.
 
-That BLAS is MKL, whose fastest code is for Intel's processors. On AMD's, oneDNN's float32 products
-run 5 to 15 % faster than `F.linear` for hundreds of rows and up to twice as fast for a few. On
-Intel's it is the other way round (one with AVX-512: by 5 to 20 %, a single row twofold), so
-there MKL keeps them. oneDNN compiles a kernel for each shape at first sight (0.5 ms) and keeps it
-(0.6 MB), so rows are padded to a few sizes.
+Its float32 products run 5 to 15 % faster than `F.linear` for hundreds of rows and up to twice as
+fast for a few. It compiles a kernel for each shape at first sight (0.5 ms) and keeps it (0.6 MB),
+so rows are padded to a few sizes.
 """
-
-import platform
-from functools import cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -49,17 +43,7 @@ def supports(
         return "a factor requires grad, this backend records no graph"
     if weight.numel() < LEAST_WEIGHT or not x.numel():
         return f"a product with {weight.numel():,} weights is not worth the call"
-    if torch.backends.mkl.is_available() and on_intel():
-        return "MKL is faster on this processor"
     return None
-
-
-@cache
-def on_intel() -> bool:
-    """Whether the processor is Intel's, as far as the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    told = cpuinfo.read_text() if cpuinfo.exists() else platform.processor()
-    return "GenuineIntel" in told
 
 
 def linear(
