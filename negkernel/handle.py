@@ -114,7 +114,7 @@ class Host:
         default every layer is. See :func:`negkernel.sites.resolve_site` and
         :mod:`negkernel.request.places`.
         """
-        if name == "head":
+        if isinstance(name, str) and name == "head":
             counts, catches = zip(*head_sites(self.bare, self.config), strict=True)
             return Head(np.array(counts), list(catches))
         kinds = {one.gated for one in self.feed_forwards if one.width}

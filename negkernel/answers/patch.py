@@ -49,7 +49,8 @@ def patch(
     others = _sources(host, request, sources, encoding)
     place = None if folder is None else check_path("folder", folder)
     every = neurons is None
-    if isinstance(neurons, Directions) or how.site == "head":
+    heads = isinstance(how.site, str) and how.site == "head"
+    if isinstance(neurons, Directions) or heads:
         raise ValueError(
             "patches give neurons of the feed-forward layers the value of another prompt; expected "
             "neurons [N, 2] and one of their sites"
