@@ -10,6 +10,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 # Whose functions do what the weights and the config say, but for the surroundings.
 _FUNCTIONS = ("transformers.", "torch.", "bitsandbytes.", "peft.", "negkernel.")
+# Classes of weights that are the numbers of a matrix and nothing else.
+WHOLE: tuple[type, ...] = (Tensor, nn.Parameter)
 # How bitsandbytes lays out a 4-bit matrix for AVX512-BF16: blocks of outputs, one after another.
 _PACKED_OUTPUTS = 32
 
@@ -26,7 +28,7 @@ def storage(module: Any) -> str | None:
         return None
     if cls is nn.Linear:
         kept = type(module.weight)  # a tensor of its own kind is quantized, or in pieces
-        plain = kept in (Tensor, nn.Parameter) or kept.__module__.startswith("torch.distributed.")
+        plain = kept in WHOLE or kept.__module__.startswith("torch.distributed.")
         return "dense" if plain else None
     if cls.__mro__[1] is nn.Linear and is_parametrized(module):
         return "dense"

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from negkernel import ops
+from negkernel.families import weights
 from negkernel.judge import choice
 
 CUDA, META = torch.device("cuda", 0), torch.device("meta")
@@ -149,6 +150,8 @@ def gpu(monkeypatch):
     # The judge runs transformers' own forward, which makes masks that nothing here can follow.
     for hear in ("hear", "hear_slopes"):
         monkeypatch.setattr(choice, hear, lambda *args: None)
+    # Weights of any other class may be in pieces, or packed; these are what they look like.
+    monkeypatch.setattr(weights, "WHOLE", (*weights.WHOLE, OnGpu))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (1 << 37, 1 << 37))
     counted.clear()
     with _Devices(), _Dispatch():
