@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,17 +62,36 @@ def gradients(
             edits = {layer: _probe(layer, at, probes, seen) for layer in range(len(sites))}
             with torch.enable_grad(), hooks.edited(sites, edits), _quantized_named(model):
                 logprob = probed_logprob(model, torch.tensor([list(ids)]), read)[0]
-                rows = [
-                    _slopes(logprob, token[:, 0], probes, log)
-                    for token in targets.to(logprob.device).split(1, dim=1)
-                ]
-            told = [0 if len(shifted) == 1 else shifted.index(read[0])]
-            own = log_prob(logprob.detach().cpu(), targets).sum(0, keepdim=True)
-            for layer, width in enumerate(site.widths(feed_forwards).tolist()):
-                nothing = own.new_full((len(shifted), width), torch.nan)
-                cg = torch.stack([row.get(layer, nothing).to(nothing) for row in rows])
-                found = over_positions([cg], [seen.get(layer, nothing).to(nothing)], told)
-                yield LayerGradients(slice(p, p + 1), layer, own, **found)
+                rows = slopes(logprob, targets, probes, log)
+            yield from by_layer(request, p, logprob, rows, seen, site.widths(feed_forwards))
+
+
+def slopes(
+    logprob: Tensor, targets: Tensor, probes: dict[int, Tensor], log: bool
+) -> list[dict[int, Tensor]]:
+    """Gradients of the columns ``targets`` [T, K] of ``logprob`` [T, V] in each layer's probe."""
+    columns = targets.to(logprob.device).unbind(1)
+    return [_slopes(logprob, tokens, probes, log) for tokens in columns]
+
+
+def by_layer(
+    request: Request,
+    p: int,
+    logprob: Tensor,
+    rows: Sequence[dict[int, Tensor]],
+    seen: dict[int, Tensor],
+    widths: np.ndarray,
+) -> Iterator[LayerGradients]:
+    """Say what :func:`slopes` ``rows`` and neurons ``seen[layer]`` [w, I] of prompt p come to."""
+    start, shifted, read = starts(request.reads), list(request.shifted[p]), request.reads[p]
+    targets = torch.from_numpy(request.columns[start[p] : start[p + 1]])
+    told = [0 if len(shifted) == 1 else shifted.index(read[0])]
+    own = log_prob(logprob.detach().cpu(), targets).sum(0, keepdim=True)
+    for layer, width in enumerate(widths.tolist()):
+        nothing = own.new_full((len(shifted), width), torch.nan)
+        cg = torch.stack([row.get(layer, nothing).to(nothing) for row in rows])
+        found = over_positions([cg], [seen.get(layer, nothing).to(nothing)], told)
+        yield LayerGradients(slice(p, p + 1), layer, own, **found)
 
 
 def _slopes(

@@ -20,7 +20,7 @@ from negkernel.hooks import edits as hooks
 from negkernel.hooks.experts import ExpertSite
 from negkernel.hooks.lease import borrowed
 from negkernel.hooks.modules import FeedForward
-from negkernel.methods.base import LayerGradients, Part, Work, over_positions
+from negkernel.methods.base import LayerGradients, Part, Work
 from negkernel.methods.forward import accepts, input_device, logits_of
 from negkernel.methods.full import part_of
 from negkernel.methods.generic.cache import keeping, of_prefix
@@ -29,10 +29,10 @@ from negkernel.methods.generic.experts import Caught, carried_experts
 from negkernel.methods.generic.normalise import logprob_mass
 from negkernel.methods.generic.running import Run, running
 from negkernel.methods.generic.shifts import LayerShift, shifts_of
+from negkernel.methods.graph_gradients import by_layer, slopes
 from negkernel.methods.own_modules import OwnModules
 from negkernel.methods.readings import from_logprobs
-from negkernel.methods.readout_vjp import answer_cotangent
-from negkernel.request.answers import log_prob, starts, where_read
+from negkernel.request.answers import starts, where_read
 from negkernel.request.prompts import Request
 from negkernel.sites import Site
 
@@ -123,14 +123,9 @@ class Generic(OwnModules):
                 with torch.enable_grad():
                     logits, _ = self._base(tokens, site, edits)
                     logprob = _float(logits)[0, read].log_softmax(-1)
-                told = [0 if len(shifted) == 1 else list(shifted).index(read[0])]
-                own = log_prob(logprob.detach().cpu(), targets).sum(0, keepdim=True)
-                rows = [_slopes(logprob, one, probes, log) for one in targets.unbind(1)]
-                for layer, width in enumerate(site.widths(self.feed_forwards).tolist()):
-                    nothing = own.new_full((len(shifted), width), torch.nan)
-                    cg = torch.stack([row.get(layer, nothing) for row in rows])
-                    found = over_positions([cg], [seen.get(layer, nothing)], told)
-                    yield LayerGradients(slice(p, p + 1), layer, own, **found)
+                rows = slopes(logprob, targets, probes, log)
+                widths = site.widths(self.feed_forwards)
+                yield from by_layer(request, p, logprob, rows, seen, widths)
 
     def _base(self, tokens: Sequence[int], site: Site, catches: Catches) -> tuple[Any, list[Any]]:
         """Logits of the whole prompt, and the layers of the cache that was filled."""
@@ -255,20 +250,3 @@ def _probe(
         return Carried(x.base.index_add(0, here, probes[layer]))
 
     return edit
-
-
-def _slopes(
-    logprob: Tensor, tokens: Tensor, probes: dict[int, Tensor], log: bool
-) -> dict[int, Tensor]:
-    """Gradient of one column [T] in each layer's probe."""
-    start, factor = answer_cotangent(logprob, tokens, log=log)
-    layers = sorted(probes)
-    found = torch.autograd.grad(
-        logprob,
-        [probes[layer] for layer in layers],
-        start,
-        retain_graph=True,
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    return {i: g * factor for i, g in zip(layers, found, strict=True)}
