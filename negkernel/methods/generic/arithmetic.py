@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -74,44 +76,30 @@ def div(func: Any, x: Any, y: Any, *, rounding_mode: str | None = None) -> Any:
 
 @rule("matmul", "bmm", "mm", "mv")
 def matmul(func: Any, x: Any, y: Any) -> Any:
-    """``(x + dx)(y + dy) - x y = dx (y + dy) + x dy``."""
-    x0, y0 = base_of(x), base_of(y)
-    base = torch.matmul(x0, y0)
-    if not differs(x, y):
-        return carried(base)
-    total: Any = None
-    if differs(x):
-        dx = x.dense()
-        if differs(y):
-            total = torch.vmap(torch.matmul)(dx, y.values())
-        else:
-            total = torch.vmap(torch.matmul, in_dims=(0, None))(dx, y0)
-    if differs(y):
-        part = torch.vmap(torch.matmul, in_dims=(None, 0))(x0, y.dense())
-        total = part if total is None else total + part
-    return Carried(base, total)
+    """See :func:`_product`."""
+    return _product(torch.matmul, x, y)
 
 
 @rule("einsum")
 def einsum(func: Any, equation: str, *operands: Any) -> Any:
-    """A product of two, as ``matmul``."""
+    """See :func:`_product`, for a product of two."""
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
     if len(operands) != 2:
         return computed_twice(func, equation, *operands)
-    x, y = operands
-    base = func(equation, base_of(x), base_of(y))
+    return _product(partial(torch.einsum, equation), *operands)
 
-    def product(a: Tensor, b: Tensor) -> Tensor:
-        return torch.einsum(equation, a, b)
 
+def _product(product: Callable[[Tensor, Tensor], Tensor], x: Any, y: Any) -> Any:
+    """``(x + dx)(y + dy) - x y = dx (y + dy) + x dy`` for a product of tensors."""
+    base = product(base_of(x), base_of(y))
     if not differs(x, y):
         return carried(base)
     total: Any = None
     if differs(x):
-        second = y.values() if differs(y) else base_of(y)
-        dims = (0, 0 if differs(y) else None)
-        total = torch.vmap(product, in_dims=dims)(x.dense(), second)
+        moved = differs(y)
+        dims = (0, 0 if moved else None)
+        total = torch.vmap(product, in_dims=dims)(x.dense(), y.values() if moved else base_of(y))
     if differs(y):
         part = torch.vmap(product, in_dims=(None, 0))(base_of(x), y.dense())
         total = part if total is None else total + part

@@ -126,16 +126,6 @@ def scatter(func: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     return Carried(base, torch.vmap(func, in_dims=dims)(*moved))
 
 
-def indexed(func: Any, x: Any, index: Any) -> Any:
-    """``x[index]`` with an index that rows choose."""
-    if not differs(*(index if isinstance(index, tuple) else (index,))):
-        own = tuple(map(base_of, index)) if isinstance(index, tuple) else base_of(index)
-        return x[own]
-    if any(isinstance(i, Carried) and i.dtype == torch.bool for i in _tuple(index)):
-        raise NotImplementedError("rows choose how many entries they take")
-    return computed_twice(func, x, index)
-
-
 @rule("item tolist nonzero numpy equal unique masked_select contains allclose is_nonzero")
 def looked_at(func: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     """Hand numbers to Python, which can only follow one course for all rows."""
@@ -151,7 +141,3 @@ def _chosen(condition: Tensor, x: Any, y: Any) -> Tensor:
 
 def _still(x: Any) -> Any:
     return torch.zeros_like(x) if isinstance(x, Tensor) and x.is_floating_point() else x
-
-
-def _tuple(index: Any) -> tuple[Any, ...]:
-    return index if isinstance(index, tuple) else (index,)

@@ -41,10 +41,11 @@ def linear_in_all(func: Any, *args: Any, **kwargs: Any) -> Any:
 @rule("expand", "getitem")
 def expanded(func: Any, *args: Any, **kwargs: Any) -> Any:
     """Repeat or pick entries; an index that differs between rows is left to the fallback."""
-    if any(isinstance(x, Carried) for x in tree_flatten((args[1:], kwargs))[0]):
-        from negkernel.methods.generic.choices import indexed
-
-        return indexed(func, *args, **kwargs)
+    index = [x for x in tree_flatten((args[1:], kwargs))[0] if isinstance(x, Carried)]
+    if differs(*index):
+        if any(x.dtype == torch.bool for x in index):
+            raise NotImplementedError("rows choose how many entries they take")
+        return computed_twice(func, *args, **kwargs)
     kept = _past_the_lead(func, args, kwargs)
     return kept if kept is not None else _mapped(func, args, kwargs)
 
